@@ -1,0 +1,1 @@
+"""What acts: market encoder, networks, rule and baseline policies."""

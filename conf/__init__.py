@@ -1,0 +1,1 @@
+"""Hydra groups, importable as pkg://conf."""

@@ -1,0 +1,1 @@
+"""Gymnasium market environments on one compiled kernel."""

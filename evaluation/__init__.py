@@ -1,0 +1,1 @@
+"""Is it true: backtest with a ledger, metrics, intervals, reports."""

@@ -1,0 +1,1 @@
+"""What may be known at time t: causal indicators and a pipeline fitted on the training span only."""

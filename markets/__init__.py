@@ -1,0 +1,1 @@
+"""What happened, with its provenance: bars, instruments, corporate actions, sources, manifests, splits."""

@@ -1,0 +1,1 @@
+"""Pure measures, the same numbers for reward, evaluation and the live guard."""
