@@ -1,1 +1,1 @@
-"""What may be known at time t: causal indicators and a pipeline fitted on the training span only."""
+"""What may be known at time t: causal indicators and a pipeline fitted on training data only."""

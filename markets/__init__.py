@@ -1,1 +1,1 @@
-"""What happened, with its provenance: bars, instruments, corporate actions, sources, manifests, splits."""
+"""What happened, with its provenance: bars, actions, sources, manifests, splits."""

@@ -1,1 +1,1 @@
-"""The home of Hydra, MLflow and Stable-Baselines3: adapters, tracking, checkpoints, the main job."""
+"""The home of Hydra, MLflow and Stable-Baselines3: adapters, tracking, the main job."""
