@@ -1,0 +1,1 @@
+"""Throughput against peers, with recorded results."""

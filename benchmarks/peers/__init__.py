@@ -1,0 +1,1 @@
+"""Workers that measure peers, each in an environment of its own."""
