@@ -1,0 +1,281 @@
+r"""Rule policies without learning: the baselines that an agent must be measured against.
+
+They speak the language of the learned policies: index observations in, target weights out, on the
+simplex whose rest is cash. What a rule may know of the past comes in as plain trailing arrays, one
+row for each bar; row t holds nothing later than the close of t. A rule knows no market, no fees and
+no fills.
+
+An asset that cannot be traded now is left alone: it keeps the weight that it has (none, if it was
+never bought), and the others share the rest. Between the bars of its schedule a rule asks for the
+weights that it already holds, which orders nothing.
+
+Dimensions: N accounts, A assets, O = A + 4 entries of an index observation
+[bar, weights (A), cash weight, drawdown, time left], T bars.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BuyAndHold",
+    "Cash",
+    "EqualWeight",
+    "InverseVolatility",
+    "RandomWeights",
+    "TimeSeriesMomentum",
+]
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What a rule decides on: bars (N,), weights held (N, A), which assets trade (N, A)."""
+
+    bars: NDArray[np.int64]
+    held: NDArray[np.float64]
+    tradable: NDArray[np.bool_]
+
+
+class _Rule:
+    """What all rules share: the mask, the schedule, and the room left by frozen positions.
+
+    Args:
+        tradable_TA: whether each asset traded in each bar.
+        schedule_T: bars on which the rule may trade; none means every bar. An account's first
+            decision is always due.
+
+    Raises:
+        ValueError: arrays of another shape than (T, A) and (T,).
+    """
+
+    def __init__(
+        self, tradable_TA: NDArray[np.bool_], schedule_T: NDArray[np.bool_] | None = None
+    ) -> None:
+        if tradable_TA.ndim != 2:
+            raise ValueError(f"tradable_TA: expected (T, A), found {tradable_TA.shape}")
+        bars = len(tradable_TA)
+        schedule = np.ones(bars, dtype=bool) if schedule_T is None else schedule_T
+        if schedule.shape != (bars,):
+            raise ValueError(f"schedule_T: expected ({bars},), found {schedule.shape}")
+        self._tradable_TA = tradable_TA
+        self._schedule_T = schedule
+        self._started_N = np.zeros(0, dtype=bool)
+
+    def reset(self, num_envs: int) -> None:
+        """Forget all episodes; ``num_envs`` accounts follow."""
+        self._started_N = np.zeros(num_envs, dtype=bool)
+
+    def act(self, observation_NO: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Target weights (N, A), each row on the simplex with cash as the rest.
+
+        Raises:
+            ValueError: another number of accounts than `reset` announced, or another width.
+        """
+        assets = self._tradable_TA.shape[1]
+        expected = (len(self._started_N), assets + 4)
+        if observation_NO.shape != expected:
+            raise ValueError(f"observation: expected {expected}, found {observation_NO.shape}")
+        bars_N = observation_NO[:, 0].astype(np.int64)
+        held_NA = np.clip(observation_NO[:, 1 : assets + 1].astype(np.float64), 0.0, 1.0)
+        due_N = self._schedule_T[bars_N] | ~self._started_N
+        target_NA = self._target(_Decision(bars_N, held_NA, self._tradable_TA[bars_N]))
+        self._started_N = self._started_N | True
+        return _on_simplex(np.where(due_N[:, None], target_NA, held_NA))
+
+    def _target(self, now: _Decision) -> NDArray[np.float64]:
+        """Target weights of a bar on which the rule may trade: frozen positions, then `_wanted`."""
+        frozen_NA = np.where(now.tradable, 0.0, now.held)
+        room_N1 = np.clip(1.0 - frozen_NA.sum(axis=1, keepdims=True), 0.0, 1.0)
+        return np.asarray(frozen_NA + room_N1 * self._wanted(now))
+
+    def _wanted(self, now: _Decision) -> NDArray[np.float64]:
+        """Weights among the assets that trade, summing to at most 1; by default none: all cash."""
+        return np.zeros(now.tradable.shape)
+
+
+class Cash(_Rule):
+    """Does nothing: everything stays in cash, and positions that it may find are sold."""
+
+
+class EqualWeight(_Rule):
+    r"""The same weight for every asset that trades, restored on each bar of the schedule.
+
+    .. math:: x_a = 1/k
+
+    with k the number of assets that trade. Source: DeMiguel, Garlappi and Uppal (2009), "Optimal
+    Versus Naive Diversification", Review of Financial Studies 22(5): hard to beat out of sample.
+    """
+
+    def _wanted(self, now: _Decision) -> NDArray[np.float64]:
+        return _normalised(now.tradable.astype(np.float64))
+
+
+class BuyAndHold(_Rule):
+    r"""Equal weights at the start, then no trade but to make room for an asset that starts late.
+
+    When n assets trade for the first time beside k that are held, each newcomer gets
+    :math:`1/(k+n)`, paid for by the others in proportion to what they have grown to. So the rule is
+    fully invested from its first bar and never guesses which assets will come. What
+    cannot be traded then gives nothing. Money from an asset that is delisted stays in cash.
+
+    Args:
+        tradable_TA: whether each asset traded in each bar.
+    """
+
+    def __init__(self, tradable_TA: NDArray[np.bool_]) -> None:
+        super().__init__(tradable_TA)
+        self._bought_NA = np.zeros((0, tradable_TA.shape[1]), dtype=bool)
+
+    def reset(self, num_envs: int) -> None:
+        """Forget all episodes; ``num_envs`` accounts follow."""
+        super().reset(num_envs)
+        self._bought_NA = np.zeros((num_envs, self._tradable_TA.shape[1]), dtype=bool)
+
+    def _target(self, now: _Decision) -> NDArray[np.float64]:
+        new_NA = now.tradable & ~self._bought_NA
+        kept_N1 = np.sum(self._bought_NA & (now.held > 0.0), axis=1, keepdims=True)
+        slots_N1 = np.maximum(kept_N1 + np.sum(new_NA, axis=1, keepdims=True), 1)
+        self._bought_NA |= new_NA
+        frozen_NA = np.where(now.tradable, 0.0, now.held)
+        movable_N1 = np.clip(1.0 - frozen_NA.sum(axis=1, keepdims=True), 1e-12, 1.0)
+        asked_N1 = np.sum(new_NA, axis=1, keepdims=True) / slots_N1
+        given_N1 = np.minimum(asked_N1, movable_N1)
+        scale_N1 = 1.0 - given_N1 / movable_N1
+        newcomers_NA = new_NA * given_N1 / np.maximum(new_NA.sum(axis=1, keepdims=True), 1)
+        return np.asarray(np.where(now.tradable, now.held * scale_N1, frozen_NA) + newcomers_NA)
+
+
+class InverseVolatility(_Rule):
+    r"""Weights inverse to trailing volatility, so that each asset brings the same risk.
+
+    .. math:: x_a = \sigma_a^{-1} / \sum_b \sigma_b^{-1}
+
+    over the assets that trade and whose volatility is known and positive; equal weights where none
+    is. Source: Maillard, Roncalli and Teiletche (2010), "The Properties of Equally Weighted Risk
+    Contribution Portfolios", Journal of Portfolio Management 36(4); exact for equal correlations.
+
+    Args:
+        tradable_TA: whether each asset traded in each bar.
+        volatility_TA: trailing volatility at each close, any constant unit; nan where unknown.
+        schedule_T: bars on which the rule may trade; none means every bar.
+
+    Raises:
+        ValueError: arrays of different shapes.
+    """
+
+    def __init__(
+        self,
+        tradable_TA: NDArray[np.bool_],
+        volatility_TA: NDArray[np.float64],
+        schedule_T: NDArray[np.bool_] | None = None,
+    ) -> None:
+        super().__init__(tradable_TA, schedule_T)
+        _require_shape("volatility_TA", volatility_TA, tradable_TA.shape)
+        known_TA = np.isfinite(volatility_TA) & (volatility_TA > 0.0)
+        self._inverse_TA = np.where(known_TA, 1.0 / np.where(known_TA, volatility_TA, 1.0), 0.0)
+
+    def _wanted(self, now: _Decision) -> NDArray[np.float64]:
+        inverse_NA = np.where(now.tradable, self._inverse_TA[now.bars], 0.0)
+        unknown_N1 = ~np.any(inverse_NA > 0.0, axis=1, keepdims=True)
+        return _normalised(np.where(unknown_N1, now.tradable.astype(np.float64), inverse_NA))
+
+
+class TimeSeriesMomentum(_Rule):
+    r"""Holds what has risen over the past: each asset's equal slot, or cash in its stead.
+
+    .. math:: x_a = \tfrac1k \, 1\{m_a > 0\}, \quad m_a = P_{t,a} / P_{t-L,a} - 1
+
+    with k the number of assets that trade. The long-only form of Moskowitz, Ooi and Pedersen
+    (2012), "Time Series Momentum", Journal of Financial Economics 104(2), without volatility
+    scaling; there L is twelve months and the schedule is monthly.
+
+    Args:
+        tradable_TA: whether each asset traded in each bar.
+        momentum_TA: trailing return m at each close, as a fraction; nan where unknown (no weight).
+        schedule_T: bars on which the rule may trade; none means every bar.
+
+    Raises:
+        ValueError: arrays of different shapes.
+    """
+
+    def __init__(
+        self,
+        tradable_TA: NDArray[np.bool_],
+        momentum_TA: NDArray[np.float64],
+        schedule_T: NDArray[np.bool_] | None = None,
+    ) -> None:
+        super().__init__(tradable_TA, schedule_T)
+        _require_shape("momentum_TA", momentum_TA, tradable_TA.shape)
+        self._risen_TA = np.nan_to_num(momentum_TA, nan=0.0) > 0.0
+
+    def _wanted(self, now: _Decision) -> NDArray[np.float64]:
+        return _normalised(now.tradable.astype(np.float64)) * self._risen_TA[now.bars]
+
+
+class RandomWeights(_Rule):
+    r"""Random trades of a given size: what turnover alone, without knowledge, brings and costs.
+
+    The first decision is a portfolio drawn uniformly from the simplex of cash and the assets that
+    trade. On every later bar another one, d, is drawn, and the account moves from its weights x
+    towards it by a one-way turnover of exactly :math:`\tau`, as far as d is that far away:
+
+    .. math:: x' = x + \min\!\big(1, \tau / D\big) (d - x), \quad D = \tfrac12 \lVert d - x \rVert_1
+
+    What a draw too near leaves of the turnover is added to the next, so that the mean is kept.
+
+    Args:
+        tradable_TA: whether each asset traded in each bar.
+        turnover: mean one-way turnover per bar :math:`\tau`, cash included, in [0, 1].
+        rng: source of randomness; `reset` does not rewind it.
+
+    Raises:
+        ValueError: a turnover outside [0, 1].
+    """
+
+    def __init__(
+        self, tradable_TA: NDArray[np.bool_], turnover: float, rng: np.random.Generator
+    ) -> None:
+        super().__init__(tradable_TA)
+        if not 0.0 <= turnover <= 1.0:
+            raise ValueError(f"turnover: expected a fraction in [0, 1], found {turnover}")
+        self._turnover = turnover
+        self._rng = rng
+        self._owed_N = np.zeros(0)
+
+    def reset(self, num_envs: int) -> None:
+        """Forget all episodes; ``num_envs`` accounts follow."""
+        super().reset(num_envs)
+        self._owed_N = np.zeros(num_envs)
+
+    def _target(self, now: _Decision) -> NDArray[np.float64]:
+        drawn_NA = super()._target(now)
+        move_NA = drawn_NA - now.held
+        # The cash weight changes by the opposite of the sum.
+        distance_N = 0.5 * (np.abs(move_NA).sum(axis=1) + np.abs(move_NA.sum(axis=1)))
+        owed_N = self._owed_N + self._turnover
+        step_N = np.minimum(1.0, owed_N / np.maximum(distance_N, 1e-12))
+        self._owed_N = np.where(self._started_N, owed_N - step_N * distance_N, 0.0)
+        return np.where(self._started_N[:, None], now.held + step_N[:, None] * move_NA, drawn_NA)
+
+    def _wanted(self, now: _Decision) -> NDArray[np.float64]:
+        # Normalised exponentials are uniform on the simplex; the last column is cash.
+        drawn_NA = self._rng.standard_exponential((len(now.bars), now.tradable.shape[1] + 1))
+        drawn_NA[:, :-1] *= now.tradable
+        return _normalised(drawn_NA)[:, :-1]
+
+
+def _normalised(sizes_NA: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows scaled to sum to 1; rows of zeros stay."""
+    total_N1 = sizes_NA.sum(axis=1, keepdims=True)
+    return np.asarray(sizes_NA / np.where(total_N1 > 0.0, total_N1, 1.0))
+
+
+def _on_simplex(weights_NA: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows scaled down to sum to at most 1: float32 weights of a full account may sum above it."""
+    return np.asarray(weights_NA / np.maximum(weights_NA.sum(axis=1, keepdims=True), 1.0))
+
+
+def _require_shape(name: str, values: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise ValueError(f"{name}: expected {shape} like tradable_TA, found {values.shape}")
