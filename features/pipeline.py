@@ -1,0 +1,271 @@
+"""The feature pipeline: chosen features, scaled by what the training span knows, as one tensor.
+
+    pipeline = FeaturePipeline(FeatureConfig()).fit(bars, rows=(0, 2000))
+    tensor = pipeline.transform(bars)              # the whole history at once
+    pipeline.prime(bars)                           # or live: take in the history, then
+    row = pipeline.update(next_bar)                # one bar at a time, to 1e-9 the same numbers
+    Path("features.json").write_text(pipeline.to_json())
+
+Dimensions: T bars, A assets, F columns per asset, G shared columns.
+"""
+
+import importlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.config import FeatureConfig, FeatureSpec
+from features.registry import BoundFeature, FeatureError, Series, lookup
+from features.scaling import Scaler
+from features.series import adjusted_series
+from features.state import PipelineState, Span, scales_of
+from features.stream import FeatureStream
+from markets.bars import Bars
+
+__all__ = ["TRADABLE", "FeatureConfig", "FeaturePipeline", "FeatureSpec", "FeatureTensor"]
+
+Array = NDArray[np.float64]
+TRADABLE = "tradable"
+"""Last column of each asset: 1 where it has a bar, 0 where it has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTensor:
+    """Scaled features of a span of bars; every value is finite."""
+
+    asset_TAF: NDArray[np.float32]
+    """Per asset; the last column is `TRADABLE`. Where it is 0, the other values are 0 (neutral),
+    and so they are until the asset has enough bars of its own."""
+    shared_TG: NDArray[np.float32]
+    """The same for all assets."""
+    names: tuple[str, ...]
+    """Names of the F columns."""
+    shared_names: tuple[str, ...]
+    """Names of the G columns."""
+    warmup: int
+    """First row in which an asset that had every bar has a value of every feature."""
+
+    def flat(self) -> NDArray[np.float32]:
+        """One row a bar, (T, A F + G), C-contiguous: asset 0's columns, asset 1's, ..., shared."""
+        bars, assets, features = self.asset_TAF.shape
+        columns = (self.asset_TAF.reshape(bars, assets * features), self.shared_TG)
+        return np.ascontiguousarray(np.concatenate(columns, axis=1))
+
+
+class FeaturePipeline:
+    """Chosen features with a scaler that is fitted once, on the training span only.
+
+    Args:
+        config: choice of features and scaling; the default set if left out.
+
+    Raises:
+        FeatureError: unknown feature (with suggestions) or parameter, a parameter out of its
+            range, or a column that occurs twice.
+    """
+
+    def __init__(self, config: FeatureConfig | None = None) -> None:
+        self.config = config if config is not None else FeatureConfig()
+        for module in self.config.modules:
+            importlib.import_module(module)
+        specs = self.config.features
+        self.features = tuple(lookup(spec.name).bind(spec.parameters) for spec in specs)
+        """The features with their parameters."""
+        self._asset = tuple(f for f in self.features if f.feature.scope == "asset")
+        self._shared = tuple(f for f in self.features if f.feature.scope == "shared")
+        self.names = (*_columns(self._asset), TRADABLE)
+        """Names of the asset columns."""
+        self.shared_names = _columns(self._shared)
+        """Names of the shared columns."""
+        columns = (*self.names, *self.shared_names)
+        if twice := sorted({name for name in columns if columns.count(name) > 1}):
+            raise FeatureError(f"features: expected each column once, found twice: {twice}")
+        self.warmup = max(feature.warmup for feature in self.features)
+        """First row in which an asset that had every bar has a value of every feature."""
+        self._state: PipelineState | None = None
+        self._stream: FeatureStream | None = None
+
+    @property
+    def state(self) -> PipelineState:
+        """What was fitted.
+
+        Raises:
+            FeatureError: not fitted.
+        """
+        if self._state is None:
+            raise FeatureError("features: expected a fitted pipeline; call fit(bars, rows) first")
+        return self._state
+
+    def fit(self, bars: Bars, rows: tuple[int, int]) -> "FeaturePipeline":
+        """Measure the scales on a span of rows; nothing outside of it is read.
+
+        Args:
+            bars: the data.
+            rows: (start, stop) of the training span, in row numbers.
+
+        Returns:
+            This pipeline.
+
+        Raises:
+            FeatureError: rows outside of the data, fewer than the warm-up needs, or a feature
+                without a single value in the span.
+        """
+        start, stop = rows
+        if not 0 <= start < stop <= bars.num_bars:
+            raise FeatureError(
+                f"fit: expected rows 0 <= start < stop <= {bars.num_bars}, found {rows}"
+            )
+        span = bars.rows(start, stop)
+        asset_TAF, shared_TG = self.raw(span)
+        asset_NF = asset_TAF.reshape(-1, asset_TAF.shape[-1])
+        known_F = np.isfinite(asset_NF).any(axis=0)
+        if not known_F.all():
+            raise FeatureError(
+                f"fit: {self.names[int(np.argmin(known_F))]} has no value in rows {rows}: no "
+                f"symbol has enough bars of its own there ({', '.join(bars.symbols)})"
+            )
+        how, clip = self.config.scaling, self.config.clip
+        asset = Scaler.fit(asset_NF, _scaled(self._asset), how=how, clip=clip)
+        shared = Scaler.fit(shared_TG, _scaled(self._shared), how=how, clip=clip)
+        self._state = PipelineState(
+            config=self.config,
+            definitions={feature.label: feature.definition for feature in self.features},
+            span=Span(
+                rows=(start, stop),
+                ts_event=(int(span.ts_event[0]), int(span.ts_event[-1])),
+                symbols=span.symbols,
+            ),
+            asset=scales_of(asset, self.names[:-1]),
+            shared=scales_of(shared, self.shared_names),
+        )
+        return self
+
+    def raw(self, bars: Bars) -> tuple[Array, Array]:
+        """Unscaled values (T, A, F - 1), all columns but `TRADABLE`, and shared ones (T, G).
+
+        NaN where an asset has no bar, or not yet enough of its own.
+
+        Raises:
+            FeatureError: not more bars than the warm-up, additive prices, or a feature whose
+                values are not finite after its warm-up.
+        """
+        self._require_length(bars)
+        raw_TAF = np.full((bars.num_bars, bars.num_assets, len(self.names) - 1), np.nan)
+        for asset, series in enumerate(adjusted_series(bars)):
+            try:
+                values = _computed(self._asset, series.columns)
+            except FeatureError as error:
+                raise FeatureError(f"{bars.symbols[asset]}: {error}") from error
+            raw_TAF[series.rows_n, asset] = values
+        return raw_TAF, _computed(self._shared, {"ts_event": bars.ts_event})
+
+    def transform(self, bars: Bars) -> FeatureTensor:
+        """Scaled features of all bars.
+
+        Raises:
+            FeatureError: not fitted; otherwise as in `raw`.
+        """
+        scalers = self.state.scalers()
+        asset_TAF, shared_TG = self.raw(bars)
+        return self._tensor(scalers, asset_TAF, shared_TG, bars.missing, self.warmup)
+
+    def prime(self, history: Bars) -> None:
+        """Begin a new stream with the bars that have been; `update` continues from there.
+
+        Raises:
+            FeatureError: additive prices.
+        """
+        self._stream = FeatureStream(self.features, history.symbols)
+        self._stream.prime(history)
+
+    def update(self, bar: Bars) -> FeatureTensor:
+        """Scaled features of the next bar, a tensor of one row.
+
+        Args:
+            bar: one row. Without `prime`, the first one begins a new stream.
+
+        Returns:
+            The row; its ``warmup`` is 1 while the stream is in its warm-up, then 0.
+
+        Raises:
+            FeatureError: not fitted, more than one row, other symbols than before, or a time that
+                is not after the previous one.
+        """
+        scalers = self.state.scalers()
+        if self._stream is None:
+            self._stream = FeatureStream(self.features, bar.symbols)
+        asset_AF, shared_G = self._stream.update(bar)
+        warmup = int(self._stream.num_bars <= self.warmup)
+        return self._tensor(scalers, asset_AF[None], shared_G[None], bar.missing, warmup)
+
+    def to_json(self) -> str:
+        """Configuration, definitions and fitted scales as JSON text; floats round-trip exactly.
+
+        Raises:
+            FeatureError: not fitted.
+        """
+        return self.state.to_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> "FeaturePipeline":
+        """Load a fitted pipeline.
+
+        Nothing is imported at the text's request: import the modules of your own features first.
+
+        Raises:
+            FeatureError: not a pipeline's JSON, an unknown feature, or one that is defined
+                otherwise now than when the pipeline was fitted.
+        """
+        state = PipelineState.from_json(text)
+        pipeline = cls(replace(state.config, modules=()))
+        pipeline.config = state.config
+        state.require_same(pipeline.features)
+        columns = (tuple(state.asset), tuple(state.shared))
+        if columns != (pipeline.names[:-1], pipeline.shared_names):
+            raise FeatureError(
+                f"pipeline JSON: expected scales of {pipeline.names[:-1]} and "
+                f"{pipeline.shared_names}, found {columns[0]} and {columns[1]}"
+            )
+        pipeline._state = state
+        return pipeline
+
+    def _tensor(
+        self,
+        scalers: tuple[Scaler, Scaler],
+        asset_TAF: Array,
+        shared_TG: Array,
+        missing_TA: NDArray[np.bool_],
+        warmup: int,
+    ) -> FeatureTensor:
+        asset, shared = scalers
+        tradable_TA1 = (~missing_TA)[..., None]
+        columns = (asset.transform(asset_TAF), tradable_TA1)
+        return FeatureTensor(
+            np.concatenate(columns, axis=-1, dtype=np.float32),
+            shared.transform(shared_TG).astype(np.float32),
+            self.names,
+            self.shared_names,
+            warmup,
+        )
+
+    def _require_length(self, bars: Bars) -> None:
+        if bars.num_bars <= self.warmup:
+            longest = max(self.features, key=lambda feature: feature.warmup)
+            raise FeatureError(
+                f"features: expected more than {self.warmup} bars (the warm-up of "
+                f"{longest.label}), found {bars.num_bars}"
+            )
+
+
+def _columns(features: tuple[BoundFeature, ...]) -> tuple[str, ...]:
+    return tuple(column for feature in features for column in feature.columns)
+
+
+def _scaled(features: tuple[BoundFeature, ...]) -> NDArray[np.bool_]:
+    return np.array([f.feature.scaled for f in features for _ in f.columns], bool)
+
+
+def _computed(features: tuple[BoundFeature, ...], series: Series) -> Array:
+    """Values of all columns, (n, columns)."""
+    none = np.empty((len(series["ts_event"]), 0))
+    return np.concatenate([none, *(feature.compute(series) for feature in features)], axis=1)
