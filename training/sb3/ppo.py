@@ -1,0 +1,421 @@
+"""Proximal policy optimisation over the compiled simulator, behind Stable-Baselines3's face."""
+
+import time
+from typing import Annotated, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from agents.encoder import EncodingPlan
+from agents.losses import explained_variance
+from agents.networks import ActorCritic, PolicyConfig
+from agents.returns import generalised_advantages, next_state_values
+from training.runtime import raise_malloc_thresholds
+from training.sb3.acting import Sampler
+from training.sb3.buffer import Batch, Rollout
+from training.sb3.policy import MarketPolicy, action_outputs
+from training.sb3.update import Learner, LossWeights, Objective, run_learners
+from training.sb3.vec_env import Finished, SimulatorVecEnv
+
+_CHUNK = 8192
+"""Samples of one forward pass of the critic over a rollout: its activations stay in the cache."""
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class PPOConfig:
+    """Hyper-parameters of PPO."""
+
+    steps: Count = 128
+    """Steps of each environment between two updates, >= 1."""
+    minibatch: Annotated[int, Field(ge=2)] = 8192
+    """Samples of a gradient step; must divide steps * environments."""
+    epochs: Count = 4
+    """Passes over a rollout, >= 1."""
+    learning_rate: Positive = 5e-4
+    """Adam's step size of the actor."""
+    critic_learning_rate: Positive = 1e-3
+    """Adam's step size of the critic."""
+    anneal: bool = True
+    """Let both step sizes fall linearly to zero over the training."""
+    discount: Fraction = 0.99
+    """Discount gamma a bar, 0 .. 1."""
+    trace: Fraction = 0.95
+    """Lambda of generalised advantages, 0 .. 1."""
+    clip_range: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Clip range of the probability ratio, 0 .. 1."""
+    entropy: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the entropy bonus, reward units a nat."""
+    value: Positive = 0.5
+    """Weight of the value loss (only its ratio to others matters when the encoder is shared)."""
+    max_grad_norm: Positive = 0.5
+    """Largest gradient norm, of the actor and of the critic apart."""
+    target_kl: Positive | None = None
+    """Stop the actor's epochs when an epoch's mean KL is above this, nats; None = never."""
+    reward_scale: Positive = 100.0
+    """Factor on the reward before learning (100: log returns in percent), not on statistics."""
+    threads: Count = 1
+    """Threads of a single torch operation; results do not depend on the machine's cores when 1."""
+    concurrent: bool = True
+    """Update actor and critic in two threads; the same bits as one after the other."""
+
+
+class MarketPPO(PPO):
+    """PPO with SB3's ``learn``, callbacks, ``predict``, logger and TensorBoard, made for speed.
+
+    Paper: Schulman et al. 2017, arXiv:1707.06347. What differs from SB3's PPO:
+
+    * each bar is encoded once per parameter version while collecting, and once per gradient step;
+    * values and log probabilities of a rollout are computed after it, in large batches;
+    * actor and critic are clipped by their own gradient norms, and updated side by side;
+    * ``target_kl`` is looked at once an epoch, and stops the actor only;
+    * all randomness comes from one ``torch.Generator`` and the simulator's seed, so that a
+      checkpoint resumes with the same bits.
+
+    Logged beside SB3's metrics: ``time/share_environment``, ``share_policy``, ``share_update`` and
+    ``share_bookkeeping`` of the wall time since the last dump.
+
+    Args:
+        env: environments with index observations.
+        features_TC: features of the market that the simulator plays, float32 (T, C).
+        config: hyper-parameters.
+        policy: networks.
+        seed: seed of networks, action noise and minibatches, and of the environments.
+        device: "cpu", "cuda" or "auto".
+        tensorboard_log: folder of TensorBoard events, or None.
+        verbose: SB3's verbosity, 0 .. 2.
+
+    Raises:
+        ValueError: the minibatch does not divide the rollout.
+        TypeError: another kind of environment, or window observations.
+    """
+
+    policy: MarketPolicy
+
+    def __init__(  # noqa: PLR0913 - two configurations and SB3's own last four
+        self,
+        env: SimulatorVecEnv,
+        features_TC: NDArray[np.float32],
+        *,
+        config: PPOConfig | None = None,
+        policy: PolicyConfig | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.config = config or PPOConfig()
+        _check(env, self.config)
+        raise_malloc_thresholds()
+        self.stop_requested = False
+        """Set it (from a signal handler, say) to end ``learn`` at the next update boundary."""
+        self.at_update_boundary = True
+        """Whether the state now is one that an uninterrupted run passes through between updates."""
+        super().__init__(
+            MarketPolicy,
+            env,
+            learning_rate=self._learning_rate,
+            n_steps=self.config.steps,
+            batch_size=self.config.minibatch,
+            n_epochs=self.config.epochs,
+            gamma=self.config.discount,
+            gae_lambda=self.config.trace,
+            clip_range=self.config.clip_range,
+            ent_coef=self.config.entropy,
+            vf_coef=self.config.value,
+            max_grad_norm=self.config.max_grad_norm,
+            target_kl=self.config.target_kl,
+            policy_kwargs={
+                "features_TC": features_TC,
+                "config": policy or PolicyConfig(),
+                "network_seed": seed,
+            },
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+        )
+
+    def _learning_rate(self, progress_remaining: float) -> float:
+        return self.config.learning_rate * (progress_remaining if self.config.anneal else 1.0)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        env, net = self.env, self.policy.net
+        assert isinstance(env, SimulatorVecEnv)  # noqa: S101 - checked in the constructor
+        self.vec_env = env
+        self.rows = env.rows
+        self.generator = torch.Generator().manual_seed(self.seed or 0)
+        self.optimizers = _optimizers(net)
+        width = 1 if self.policy.discrete else action_outputs(self.action_space)
+        self.rollout = Rollout(self.n_steps, self.n_envs, net.account_size, width)
+        self.seconds = dict.fromkeys(("environment", "policy", "update", "total"), 0.0)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "PPO",
+        reset_num_timesteps: bool = True,  # noqa: FBT001, FBT002 - SB3's signature
+        progress_bar: bool = False,  # noqa: FBT001, FBT002 - SB3's signature
+    ) -> Self:
+        """Train, in whole rollouts, until ``total_timesteps`` environment steps are taken."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.config.threads)
+        try:
+            return super().learn(
+                total_timesteps,
+                callback,
+                log_interval,
+                tb_log_name,
+                reset_num_timesteps,
+                progress_bar,
+            )
+        finally:
+            torch.set_num_threads(before)
+
+    # -- collection ---------------------------------------------------------------------------
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: object,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Play a rollout; returns False when a callback or ``stop_requested`` ended it."""
+        del env, rollout_buffer  # SB3 hands over its own; ours are typed
+        callback.on_rollout_start()
+        if self.stop_requested:
+            return False
+        began = time.perf_counter()
+        self.at_update_boundary = False
+        self.policy.set_training_mode(mode=False)
+        with torch.no_grad():
+            complete = self._play(callback, n_rollout_steps)
+        if complete:
+            callback.on_rollout_end()
+        self.seconds["total"] += time.perf_counter() - began
+        return complete
+
+    def _play(self, callback: BaseCallback, num_steps: int) -> bool:
+        rollout, seconds, clock = self.rollout, self.seconds, time.perf_counter
+        assert isinstance(self._last_obs, np.ndarray)  # noqa: S101 - observations are flat
+        rollout.reset(self._last_obs)
+        began = clock()
+        sampler = Sampler(self.policy, rollout, self.generator, self.rows)
+        seconds["policy"] += clock() - began
+        for step in range(num_steps):
+            began = clock()
+            actions = sampler.sample(step)
+            acted = clock()
+            finished = self.vec_env.advance(actions, rollout.observation_SNO[step + 1])
+            stepped = clock()
+            seconds["policy"] += acted - began
+            seconds["environment"] += stepped - acted
+            self._record(step, finished)
+            if not self._report(callback, actions, finished):
+                return False
+        self._last_obs = rollout.observation_SNO[num_steps].copy()
+        return True
+
+    def _record(self, step: int, finished: Finished | None) -> None:
+        rollout, env = self.rollout, self.vec_env
+        rollout.rewards_TN[step] = env.reward_N
+        rollout.terminated_TN[step] = env.terminated_N
+        rollout.done_TN[step] = env.done_N
+        self._last_obs = rollout.observation_SNO[step + 1]
+        self._last_episode_starts = env.done_N
+        self.num_timesteps += self.n_envs
+        if finished is not None:
+            rollout.finals.append(finished.final_observation_EO)
+            assert self.ep_info_buffer is not None  # noqa: S101 - made by SB3 before learning
+            self.ep_info_buffer.extend(finished.episodes)
+
+    def _report(
+        self, callback: BaseCallback, actions: NDArray[Any], finished: Finished | None
+    ) -> bool:
+        env = self.vec_env
+        callback.update_locals(
+            {
+                "self": self,
+                "new_obs": self._last_obs,
+                "actions": actions,
+                "rewards": env.reward_N,
+                "dones": env.done_N,
+                "infos": env.infos(finished),
+            }
+        )
+        return callback.on_step()
+
+    # -- update -------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Update the networks on the collected rollout."""
+        began = time.perf_counter()
+        self.policy.set_training_mode(mode=True)
+        with torch.no_grad():
+            batch, values_B = self.samples()
+        rates = self._set_learning_rates()
+        plan = self.policy.net.encoder.plan(batch.bars_B, self.batch_size)
+        permutations = [
+            torch.randperm(len(values_B), generator=self.generator).to(self.device)
+            for _ in range(self.n_epochs)
+        ]
+        learners = self.learners(plan)
+        run_learners(
+            learners, batch, permutations, self.batch_size, concurrent=self.config.concurrent
+        )
+        self._n_updates += self.n_epochs
+        self.at_update_boundary = True
+        self._log_update(learners, values_B, batch.returns_B, rates)
+        elapsed = time.perf_counter() - began
+        self.seconds["update"] += elapsed
+        self.seconds["total"] += elapsed
+
+    def samples(self) -> tuple[Batch, Tensor]:
+        """The rollout as samples with advantages, and the critic's values (B,) of them."""
+        rollout, device = self.rollout, self.device
+        bars_SN, account_SNP = rollout.split(rollout.observation_SNO, device)
+        final_bars_E, final_account_EP = rollout.split(rollout.final_observations(), device)
+        values = self._values(
+            torch.cat([bars_SN.flatten(), final_bars_E]),
+            torch.cat([account_SNP.flatten(end_dim=1), final_account_EP]),
+        )
+        values_SN = values[: bars_SN.numel()].view(bars_SN.shape)
+        done_TN = torch.from_numpy(rollout.done_TN).to(device)
+        advantages_TN = generalised_advantages(
+            torch.from_numpy(rollout.rewards_TN).to(device) * self.config.reward_scale,
+            values_SN[:-1],
+            next_state_values(values_SN, done_TN, values[bars_SN.numel() :]),
+            torch.from_numpy(rollout.terminated_TN).to(device),
+            done_TN,
+            discount=self.gamma,
+            trace=self.gae_lambda,
+        )
+        batch = Batch(
+            bars_B=bars_SN[:-1].flatten(),
+            account_BP=account_SNP[:-1].flatten(end_dim=1),
+            actions_BD=rollout.actions_TND.to(device).flatten(end_dim=1),
+            log_prob_B=rollout.log_prob_TN.to(device).flatten(),
+            advantages_B=advantages_TN.flatten(),
+            returns_B=(advantages_TN + values_SN[:-1]).flatten(),
+        )
+        return batch, values_SN[:-1].flatten()
+
+    def _values(self, bars_B: Tensor, account_BP: Tensor) -> Tensor:
+        net = self.policy.net
+        embedding, rows = net.critic_encoder.table(self.policy.features, bars_B)
+        half = net.critic.market_half(embedding)
+        chunks = zip(torch.split(rows, _CHUNK), torch.split(account_BP, _CHUNK), strict=True)
+        return torch.cat([net.critic.from_market_half(half, *chunk) for chunk in chunks]).squeeze(1)
+
+    def learners(self, plan: EncodingPlan) -> list[Learner]:
+        """The learners of an update: actor and critic, or both in one with a shared encoder.
+
+        Args:
+            plan: how the rollout's bars are encoded.
+        """
+        config, net = self.config, self.policy.net
+        progress = self._current_progress_remaining
+        weights = LossWeights(self.clip_range(progress), config.entropy, config.value)  # type: ignore[operator]  # SB3 turns the number into a schedule
+        objective = Objective(
+            net, self.policy.features, plan, weights, discrete=self.policy.discrete
+        )
+        actor, critic = net.actor_parameters(), net.critic_parameters()
+        limit, kl = config.max_grad_norm, config.target_kl
+        if net.own_critic_encoder is None:
+            return [Learner(self.optimizers["both"], objective.both, (actor, critic), limit, kl)]
+        return [
+            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl),
+            Learner(self.optimizers["critic"], objective.value, (critic,), limit),
+        ]
+
+    def _set_learning_rates(self) -> dict[str, float]:
+        progress = self._current_progress_remaining if self.config.anneal else 1.0
+        rates = {
+            "actor": self.config.learning_rate * progress,
+            "critic": self.config.critic_learning_rate * progress,
+        }
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rates[group["role"]]
+        return rates
+
+    def _log_update(
+        self, learners: list[Learner], values_B: Tensor, returns_B: Tensor, rates: dict[str, float]
+    ) -> None:
+        record = self.logger.record
+        for learner in learners:
+            for name, value in learner.means().items():
+                record(f"train/{name}", value)
+        record("train/explained_variance", float(explained_variance(values_B, returns_B)))
+        record("train/learning_rate", rates["actor"])
+        record("train/critic_learning_rate", rates["critic"])
+        if not self.policy.discrete:
+            record("train/std", float(self.policy.log_std.detach().exp().mean()))
+        record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log, with the shares of the wall time so far."""
+        for name, share in self.time_shares().items():
+            self.logger.record(f"time/share_{name}", share)
+        super().dump_logs(iteration)
+
+    def time_shares(self) -> dict[str, float]:
+        """Shares of the learner's wall time: environment, policy, update, bookkeeping (sum 1)."""
+        total = self.seconds["total"]
+        names = ("environment", "policy", "update")
+        shares = {name: self.seconds[name] / total if total else 0.0 for name in names}
+        return shares | {"bookkeeping": 1.0 - sum(shares.values()) if total else 0.0}
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """Refused: SB3's archive is pickled. Use ``training.sb3.snapshot`` and a checkpoint store.
+
+        Raises:
+            TypeError: always.
+        """
+        del args, kwargs
+        raise TypeError(
+            "MarketPPO.save: SB3's archives are pickled and do not resume exactly; "
+            "write training.sb3.snapshot.capture(model) to a training.checkpoint.CheckpointStore"
+        )
+
+
+def _optimizers(net: ActorCritic) -> dict[str, torch.optim.Optimizer]:
+    actor = {"params": net.actor_parameters(), "role": "actor"}
+    critic = {"params": net.critic_parameters(), "role": "critic"}
+    if net.own_critic_encoder is None:
+        return {"both": torch.optim.Adam([actor, critic], eps=1e-5, fused=True)}
+    return {
+        "actor": torch.optim.Adam([actor], eps=1e-5, fused=True),
+        "critic": torch.optim.Adam([critic], eps=1e-5, fused=True),
+    }
+
+
+def _check(env: object, config: PPOConfig) -> None:
+    if not isinstance(env, SimulatorVecEnv):
+        raise TypeError(f"env: expected a SimulatorVecEnv, found {type(env).__name__}")
+    if env.observation_kind != "index":
+        raise TypeError(
+            f"env: expected index observations, found {env.observation_kind!r}; "
+            "SB3's own PPO takes windows"
+        )
+    samples = config.steps * env.num_envs
+    if samples % config.minibatch:
+        raise ValueError(
+            f"minibatch: must divide steps * environments = {config.steps} * {env.num_envs} "
+            f"= {samples}, was {config.minibatch}"
+        )

@@ -1,0 +1,211 @@
+"""The update of PPO: epochs of minibatches, actor and critic side by side.
+
+With encoders of their own the actor and the critic share no parameter, so their updates are
+independent and run in two threads, each operation on one core. The result has the same bits as one
+after the other. With a shared encoder both losses are one, and run in one thread.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from agents.encoder import EncodingPlan
+from agents.losses import (
+    approximate_kl,
+    categorical_entropy,
+    categorical_log_prob,
+    clip_fraction,
+    clipped_surrogate,
+    gaussian_entropy,
+    gaussian_log_prob,
+    squared_value_error,
+    standardised,
+)
+from agents.networks import ActorCritic
+from training.sb3.buffer import Batch
+
+Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
+
+
+class LossWeights(NamedTuple):
+    """Weights and ranges of PPO's loss."""
+
+    clip_range: float
+    entropy: float
+    value: float
+
+
+class Objective:
+    """PPO's losses of the networks on a batch.
+
+    Args:
+        net: actor and critic.
+        features_TC: features of the market.
+        plan: how the rollout's bars are encoded.
+        weights: clip range and weights.
+        discrete: categorical instead of Gaussian actions.
+    """
+
+    def __init__(
+        self,
+        net: ActorCritic,
+        features_TC: Tensor,
+        plan: EncodingPlan,
+        weights: LossWeights,
+        *,
+        discrete: bool,
+    ) -> None:
+        self._net, self._features_TC, self._plan = net, features_TC, plan
+        self._weights, self._discrete = weights, discrete
+
+    def policy(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Clipped surrogate less the weighted entropy, and its diagnostics."""
+        embedding, rows = self._net.encoder.table(self._features_TC, batch.bars_B, self._plan)
+        return self._policy(batch, embedding, rows)
+
+    def value(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted squared error of the values, and its diagnostics."""
+        encoder = self._net.critic_encoder
+        embedding, rows = encoder.table(self._features_TC, batch.bars_B, self._plan)
+        return self._value(batch, embedding, rows)
+
+    def both(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum of the two losses, over one encoding of the bars."""
+        embedding, rows = self._net.encoder.table(self._features_TC, batch.bars_B, self._plan)
+        policy, policy_stats = self._policy(batch, embedding, rows)
+        value, value_stats = self._value(batch, embedding, rows)
+        return policy + value, policy_stats | value_stats
+
+    def _policy(
+        self, batch: Batch, embedding: Tensor, rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        actor, weights = self._net.actor, self._weights
+        half = actor.market_half(embedding)
+        output = actor.from_market_half(half, rows, batch.account_BP)
+        log_prob, entropy = self._log_prob(batch.actions_BD, output)
+        log_ratio = log_prob - batch.log_prob_B
+        surrogate = clipped_surrogate(
+            log_ratio, standardised(batch.advantages_B), weights.clip_range
+        )
+        fixed = log_ratio.detach()
+        stats = {
+            "policy_gradient_loss": surrogate.detach(),
+            "entropy_loss": -entropy.detach(),
+            "approx_kl": approximate_kl(fixed),
+            "clip_fraction": clip_fraction(fixed, weights.clip_range),
+        }
+        return surrogate - weights.entropy * entropy, stats
+
+    def _log_prob(self, actions_BD: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        if self._discrete:
+            log_prob = categorical_log_prob(actions_BD[:, 0].long(), output)
+            return log_prob, categorical_entropy(output).mean()
+        log_std = self._net.log_std
+        return gaussian_log_prob(actions_BD, output, log_std), gaussian_entropy(log_std)
+
+    def _value(
+        self, batch: Batch, embedding: Tensor, rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        critic = self._net.critic
+        half = critic.market_half(embedding)
+        values = critic.from_market_half(half, rows, batch.account_BP).squeeze(1)
+        error = squared_value_error(values, batch.returns_B)
+        return self._weights.value * error, {"value_loss": error.detach()}
+
+
+@dataclass
+class Learner:
+    """An optimiser with its loss and the groups of parameters that are clipped apart.
+
+    SB3 clips actor and critic by their common norm, so that a large value loss slows the actor;
+    here each has its own.
+    """
+
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    clip_groups: Sequence[Sequence[nn.Parameter]]
+    max_grad_norm: float
+    target_kl: float | None = None
+    stats: dict[str, list[Tensor]] = field(default_factory=dict)
+    steps: int = 0
+    """Gradient steps taken."""
+
+    def run(self, batch: Batch, permutations_EB: Sequence[Tensor], minibatch: int) -> None:
+        """Take a gradient step for each minibatch of each epoch.
+
+        Args:
+            batch: samples of the rollout.
+            permutations_EB: one permutation of the samples for each epoch.
+            minibatch: samples of a gradient step.
+        """
+        for permutation in permutations_EB:
+            shuffled = batch.take(permutation)
+            for start in range(0, len(permutation), minibatch):
+                self.step(shuffled.rows(start, start + minibatch))
+            if self._diverged(-(-len(permutation) // minibatch)):
+                return
+
+    def step(self, minibatch: Batch) -> None:
+        """One gradient step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, stats = self.loss(minibatch)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        for group in self.clip_groups:
+            nn.utils.clip_grad_norm_(group, self.max_grad_norm, foreach=True)
+        self.optimizer.step()
+        self.steps += 1
+        for name, value in stats.items():
+            self.stats.setdefault(name, []).append(value)
+
+    def means(self) -> dict[str, float]:
+        """Mean of each diagnostic over the gradient steps."""
+        return {name: float(torch.stack(values).mean()) for name, values in self.stats.items()}
+
+    def _diverged(self, steps: int) -> bool:
+        # Read once an epoch: reading a number of every minibatch would make an accelerator wait.
+        if self.target_kl is None or "approx_kl" not in self.stats:
+            return False
+        recent = torch.stack(self.stats["approx_kl"][-steps:]).mean()
+        return float(recent) > self.target_kl
+
+
+def run_learners(
+    learners: Sequence[Learner],
+    batch: Batch,
+    permutations_EB: Sequence[Tensor],
+    minibatch: int,
+    *,
+    concurrent: bool,
+) -> None:
+    """Run learners that share no parameter, side by side or one after the other.
+
+    Raises:
+        RuntimeError: the error of a learner's thread, raised again here.
+    """
+    if not concurrent or len(learners) == 1:
+        for learner in learners:
+            learner.run(batch, permutations_EB, minibatch)
+        return
+    errors: list[BaseException] = []
+
+    def work(learner: Learner) -> None:
+        try:
+            learner.run(batch, permutations_EB, minibatch)
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(learner,), name=f"learner-{number}")
+        for number, learner in enumerate(learners[1:], start=1)
+    ]
+    for thread in threads:
+        thread.start()
+    work(learners[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise RuntimeError(f"an update failed: {errors[0]}") from errors[0]
