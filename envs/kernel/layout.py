@@ -1,0 +1,147 @@
+"""Positions of quantities in the kernel's packed arrays, and the codes that it writes.
+
+The positions are named tuples, not enumerations: compiled code reads them as constants.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+MARKET_HEADER = 2
+"""Scalars at the start of a packed market row, before the fields of A columns each."""
+MARKET_PADDING = 8
+"""Packed rows are padded to a multiple of this many doubles: one cache line for one asset."""
+
+
+class _Bar(NamedTuple):
+    """Row of `MarketArrays.packed_TK`: two scalars, then FIELDS blocks of A columns."""
+
+    YEAR_FRACTION: int = 0
+    EVENT: int = 1
+    OPEN: int = 0
+    CLOSE: int = 1
+    VOLUME: int = 2
+    PREVIOUS_CLOSE: int = 3
+    VOLATILITY: int = 4
+    FIELDS: int = 5
+
+
+Bar = _Bar()
+
+
+class _Event(NamedTuple):
+    """Rows of `MarketArrays.events_T3A`."""
+
+    SPLIT: int = 0
+    DIVIDEND: int = 1
+    DELISTED: int = 2
+
+
+Event = _Event()
+
+
+class _Account(NamedTuple):
+    """Rows of `state_SN`, float64."""
+
+    CASH: int = 0
+    EQUITY: int = 1
+    PEAK: int = 2
+    REWARD: int = 3
+    MEAN: int = 4
+    SQUARE: int = 5
+    SIZE: int = 6
+
+
+Account = _Account()
+
+
+class _Clock(NamedTuple):
+    """Rows of `clock_CN`, int32."""
+
+    BAR: int = 0
+    START: int = 1
+    END: int = 2
+    PROJECTIONS: int = 3
+    SIZE: int = 4
+
+
+Clock = _Clock()
+
+
+class _Key(NamedTuple):
+    """Rows of `keys_KN`, int64: what the random starts are drawn from."""
+
+    SEED: int = 0
+    EPISODE: int = 1
+    LANE: int = 2
+    SIZE: int = 3
+
+
+Key = _Key()
+
+
+class _Flag(NamedTuple):
+    """Rows of `flags_FN`, bool."""
+
+    TERMINATED: int = 0
+    TRUNCATED: int = 1
+    PROJECTED: int = 2
+    LIQUIDATED: int = 3
+    ENDED: int = 4
+    SIZE: int = 5
+
+
+Flag = _Flag()
+
+
+class _Term(NamedTuple):
+    """Columns of the ledger's terms (see `envs.simulator.TERMS`)."""
+
+    PNL: int = 0
+    DIVIDENDS: int = 1
+    FEES: int = 2
+    SPREAD: int = 3
+    SLIPPAGE: int = 4
+    BORROW: int = 5
+    FINANCING: int = 6
+    SIZE: int = 7
+
+
+Term = _Term()
+
+
+class ActionKind(IntEnum):
+    """How a row of actions is read."""
+
+    WEIGHTS = 0
+    LOGITS = 1
+    LONG_SHORT = 2
+    SHARES = 3
+    LEVELS = 4
+
+
+class RewardKind(IntEnum):
+    """Which reward function is used."""
+
+    LOG_RETURN = 0
+    DIFFERENTIAL_SHARPE = 1
+    MEAN_VARIANCE = 2
+    DRAWDOWN = 3
+
+
+class Autoreset(IntEnum):
+    """What happens to a lane whose episode has ended."""
+
+    DISABLED = 0
+    NEXT_STEP = 1
+    SAME_STEP = 2
+
+
+class Reason(IntEnum):
+    """Why an option ended."""
+
+    RESET = 0
+    """It never ran: the lane was reset instead (next-step autoreset)."""
+    MAX_BARS = 1
+    STOP = 2
+    TERMINATED = 3
+    TRUNCATED = 4

@@ -1,0 +1,179 @@
+"""Parameters of the market models, unpacked once per call into registers."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.kernel.jit import exact
+from envs.kernel.layout import ActionKind, RewardKind
+
+if TYPE_CHECKING:
+    from envs.config import ActionConfig, RewardConfig, TradingConfig
+
+UNLIMITED = 1e300
+"""Shares that an order without a participation limit may fill."""
+
+
+class Rules(NamedTuple):
+    """Every parameter of a step; fractions where the configuration has basis points."""
+
+    action_kind: int
+    scale: float
+    gross: float
+    net: float
+    low: float
+    high: float
+    cash_account: bool
+    lots: bool
+    fill_close: bool
+    fee_rate: float
+    fee_per_share: float
+    fee_minimum: float
+    half_spread: float
+    impact: float
+    order_base: float
+    order_slope: float
+    forced_base: float
+    forced_slope: float
+    borrow: float
+    debit: float
+    credit: float
+    maintenance: float
+    liquidation_fee: float
+    reward_kind: int
+    reward_parameter: float
+    ruin: float
+    initial_cash: float
+    first_start: int
+    last_start: int
+    last_bar: int
+    length: int
+    random_start: bool
+    autoreset: int
+
+
+def pack_rules(
+    config: "TradingConfig", span: tuple[int, int, int], *, lots: bool, autoreset: int
+) -> NDArray[np.float64]:
+    """Return the parameters in the order of `Rules`.
+
+    Args:
+        config: The trading configuration.
+        span: First start, last start and last bar, row numbers of the market.
+        lots: Whether any instrument has a lot size.
+        autoreset: Code of the autoreset mode.
+    """
+    participation = config.participation.maximum
+    needs_volume = config.impact.coefficient > 0.0
+    # Without a limit: any number of shares, but none in a bar without volume when the price
+    # impact of an order could not be computed there.
+    free_base, free_slope = (0.0, UNLIMITED) if needs_volume else (UNLIMITED, 0.0)
+    base, slope = (free_base, free_slope) if participation is None else (0.0, participation)
+    kind, scale, gross, net, low, high = _action_rules(config.action, config.gross_limit)
+    reward_kind, reward_parameter = _reward_rules(config.reward)
+    rules = Rules(
+        action_kind=kind,
+        scale=scale,
+        gross=gross,
+        net=net,
+        low=low,
+        high=high,
+        cash_account=config.cash_account,
+        lots=lots,
+        fill_close=config.fill == "close",
+        fee_rate=config.fee.bps * 1e-4,
+        fee_per_share=config.fee.per_share,
+        fee_minimum=config.fee.minimum,
+        half_spread=config.spread.bps * 0.5e-4,
+        impact=config.impact.coefficient,
+        order_base=base,
+        order_slope=slope,
+        forced_base=free_base,
+        forced_slope=free_slope,
+        borrow=config.borrow.annual_rate,
+        debit=config.financing.debit_annual_rate,
+        credit=config.financing.credit_annual_rate,
+        maintenance=config.margin.maintenance,
+        liquidation_fee=config.margin.liquidation_fee_bps * 1e-4,
+        reward_kind=reward_kind,
+        reward_parameter=reward_parameter,
+        ruin=config.episode.ruin_fraction * config.episode.initial_cash,
+        initial_cash=config.episode.initial_cash,
+        first_start=span[0],
+        last_start=span[1],
+        last_bar=span[2],
+        length=config.episode.length or 0,
+        random_start=config.episode.random_start,
+        autoreset=autoreset,
+    )
+    return np.array(rules, dtype=np.float64)
+
+
+def _action_rules(
+    action: "ActionConfig", gross: float
+) -> tuple[int, float, float, float, float, float]:
+    match action.kind:
+        case "simplex" if action.parametrisation == "weights":
+            return ActionKind.WEIGHTS, 1.0, gross, gross, 0.0, 1.0
+        case "simplex":
+            return ActionKind.LOGITS, 1.0, gross, gross, -10.0, 10.0
+        case "long_short":
+            return ActionKind.LONG_SHORT, action.scale, gross, action.net, -1.0, 1.0
+        case "shares":
+            return ActionKind.SHARES, 1.0, gross, gross, action.minimum, action.maximum
+        case "levels":
+            return ActionKind.LEVELS, 1.0, gross, gross, 0.0, float(len(action.levels) - 1)
+
+
+def _reward_rules(reward: "RewardConfig") -> tuple[int, float]:
+    match reward.kind:
+        case "log_return":
+            return RewardKind.LOG_RETURN, 0.0
+        case "differential_sharpe":
+            return RewardKind.DIFFERENTIAL_SHARPE, reward.eta
+        case "mean_variance":
+            return RewardKind.MEAN_VARIANCE, reward.risk_aversion
+        case "drawdown":
+            return RewardKind.DRAWDOWN, reward.penalty
+
+
+@exact
+def unpack_rules(rules_R: NDArray[np.float64]) -> Rules:
+    """Return the parameters as values that the compiler keeps out of memory."""
+    r = rules_R
+    return Rules(
+        int(r[0]),
+        r[1],
+        r[2],
+        r[3],
+        r[4],
+        r[5],
+        r[6] != 0.0,
+        r[7] != 0.0,
+        r[8] != 0.0,
+        r[9],
+        r[10],
+        r[11],
+        r[12],
+        r[13],
+        r[14],
+        r[15],
+        r[16],
+        r[17],
+        r[18],
+        r[19],
+        r[20],
+        r[21],
+        r[22],
+        int(r[23]),
+        r[24],
+        r[25],
+        r[26],
+        int(r[27]),
+        int(r[28]),
+        int(r[29]),
+        int(r[30]),
+        r[31] != 0.0,
+        int(r[32]),
+    )

@@ -1,0 +1,459 @@
+"""N trading accounts over one market, one compiled call a step; knows no gymnasium."""
+
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from envs.config import TradingConfig
+from envs.fit import action_size, check_volume, episode_span
+from envs.kernel.copying import build_gather
+from envs.kernel.layout import Account, Autoreset, Clock, Flag, Key, Reason, Term
+from envs.kernel.observation import CURRENT, FINAL
+from envs.kernel.option import build_option
+from envs.kernel.rules import pack_rules
+from envs.kernel.step import NO_FAULT, build_reset, build_step
+from envs.market_arrays import MarketArrays
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+TERMS = ("pnl", "dividends", "fees", "spread", "slippage", "borrow", "financing")
+"""Equity change = pnl + dividends - fees - spread - slippage - borrow - financing."""
+TERM_SIGNS = (1.0, 1.0, -1.0, -1.0, -1.0, -1.0, -1.0)
+"""Sign of each term in the change of equity."""
+AUTORESETS = {
+    "disabled": Autoreset.DISABLED,
+    "next_step": Autoreset.NEXT_STEP,
+    "same_step": Autoreset.SAME_STEP,
+}
+
+__all__ = ["TERMS", "TERM_SIGNS", "OptionResult", "Reason", "Simulator"]
+
+
+class OptionResult(NamedTuple):
+    """What `Simulator.step_option` returns; arrays (N,), owned by the caller."""
+
+    reward_N: NDArray[np.float64]
+    """Discounted reward sum_k gamma^k r_k."""
+    duration_N: NDArray[np.int64]
+    """Bars that the option ran; 0 where next-step autoreset reset the lane instead."""
+    reason_N: NDArray[np.int64]
+    """Codes of `Reason`."""
+
+
+class Simulator:
+    """N accounts over one market.
+
+    **Step.** From the decision at the close of bar t to the mark at the close of bar u = t + 1
+    (E equity, h holdings, c cash, P open, C close, V volume, sigma trailing volatility at t):
+
+    1. *Decision at the close of t.* The action is projected into its limits (counted where it was
+       outside) and becomes target shares: `w E_t / |C_t|` for weights, `lots * lot` for shares.
+       Order = target - h; orders below 1e-9 of E_t are not sent.
+    2. *Fill at the close of t* if `fill = "close"`: as 6, at C_t with the volume of t.
+    3. *Accrual* on what was held since the close of t, for the year fraction y of u:
+       `borrow = rate y sum max(-h, 0) |C_t|`,
+       `financing = y (debit max(-c, 0) - credit max(c, 0))`.
+    4. *Corporate actions of u.* A split multiplies holdings and orders; a dividend pays
+       `h * dividend` in the shares of that day (short positions pay); a delisted position settles
+       at its last price.
+    5. *Cash* changes by dividends + settlement - borrow - financing.
+    6. *Fill at the open of u* if `fill = "next_open"`, q shares of each order: none in a bar that
+       is not tradable; `|q| <= maximum V_u` (the rest lapses); whole lots, except to close a
+       position. Costs with notional n = |q| P:
+       `half spread = bps / 2 1e-4 n`, `slippage = coefficient sigma sqrt(|q| / V_u) n` (both
+       together at most n), `fee = max(minimum, bps 1e-4 n + per_share |q|)`. With impact on, an
+       order does not fill in a bar without volume. Cash account (gross limit <= 1): all buys are
+       scaled by one factor so that cash stays >= 0, and sales that cost more than they bring are
+       not sent.
+    7. *Mark* at C_u: E_u = c + sum h C_u.
+    8. *Margin*: if E_u < maintenance sum |h| C_u, every position is closed at C_u with all costs
+       and the liquidation fee, without a participation limit, and the lane is flagged.
+    9. *Reward* of E_t -> E_u (see `envs.kernel.rewards`).
+    10. *Flags*: terminated where E_u <= ruin_fraction * initial_cash; else truncated where u is
+        the episode's last bar.
+
+    **Terms** (with `record_terms`): E_u - E_t = pnl + dividends - fees - spread - slippage -
+    borrow - financing; negative financing is interest received.
+
+    **Episodes.** Starts are drawn from (seed, lane, episode) alone; an episode of length L that
+    starts at s ends at the close of s + L. Nothing of a lane depends on the other lanes, bit for
+    bit.
+
+    **Observation** (float32): `[bar, account]` or `[window rows, account]`, account = `[weights
+    (A), cash weight, drawdown from the episode's peak, time left]`.
+
+    The public arrays are read-only views of the state after the last call.
+
+    Attributes:
+        num_envs: Lanes, N.
+        num_assets: Assets, A.
+        action_size: Numbers in a lane's action, D.
+        account_size: Numbers of a lane's account observation, P = A + 3.
+        window_size: Numbers of a window observation, K = W C + P.
+        first_start: First bar at which an episode may start.
+        last_start: Last bar at which an episode may start.
+        bar_N: Decision bar t of each lane, int32.
+        start_N: First decision bar of the episode, int32.
+        end_N: Last bar of the episode, int32.
+        episode_N: Number of the lane's episode since its seed, int64.
+        seed_N: Seed of each lane, int64.
+        cash_N: Cash, currency.
+        equity_N: Equity at the close of bar_N, currency.
+        peak_N: Largest equity of the episode, currency.
+        shares_NA: Holdings, shares.
+        reward_N: Reward of the last step, float64.
+        terminated_N: Ruined in the last step.
+        truncated_N: Reached the episode's end in the last step.
+        ended_N: Waits for a reset.
+        projected_N: The last action was outside its limits.
+        projection_count_N: Number of such actions in the episode, int32.
+        liquidated_N: A margin call in the last step.
+        final_bar_N: Last bar of the lane's last episode that same-step autoreset ended, float32.
+        account_NP: Account observation, float32.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only options of one object
+        self,
+        market: MarketArrays,
+        config: TradingConfig,
+        num_envs: int,
+        *,
+        seed: int,
+        rows: tuple[int, int] | None = None,
+        record_terms: bool = False,
+        autoreset: Literal["disabled", "next_step", "same_step"] = "disabled",
+        lane_offset: int = 0,
+    ) -> None:
+        """Open N accounts and start their first episodes.
+
+        Args:
+            market: The market.
+            config: The models and their parameters.
+            num_envs: Number of lanes, N >= 1.
+            seed: Seed of the starts, in [0, 2**63).
+            rows: First and one past the last bar that episodes may touch (windows may look
+                further back, into warmed-up rows); None = all.
+            record_terms: Keep the terms and trades of each step (`terms_N7`, `trades_NA`,
+                `fill_price_NA`, `unfilled_NA`).
+            autoreset: What happens to a lane after its end. `disabled`: a further step is an
+                error. `next_step`: the next call resets it, ignores its action and rewards 0.
+                `same_step`: the same call resets it and keeps the last observation (`final`).
+            lane_offset: Number of the first lane: lane i here equals lane i + offset of a
+                larger simulator.
+
+        Raises:
+            ValueError: Too few bars, or a configuration that does not fit the market.
+        """
+        if num_envs < 1:
+            msg = f"num_envs: expected at least 1, found {num_envs}"
+            raise ValueError(msg)
+        self.market = market
+        self.config = config
+        self.num_envs = num_envs
+        self.num_assets = market.num_assets
+        self.action_size = action_size(config, market)
+        self.account_size = market.num_assets + 3
+        self.window_size = config.observation.window * market.num_features + self.account_size
+        self.record_terms = record_terms
+        check_volume(market, config)
+        span = episode_span(market, config, rows)
+        self.first_start, self.last_start, self._last_bar = span
+        self._rules = pack_rules(
+            config, span, lots=bool((market.lot_A > 0.0).any()), autoreset=AUTORESETS[autoreset]
+        )
+        self._allocate()
+        self._keys[Key.LANE] = np.arange(lane_offset, lane_offset + num_envs)
+        single = market.num_assets == 1
+        self._step = build_step(single=single, record=record_terms)
+        self._option = build_option(single=single, record=record_terms)
+        self._reset = build_reset()
+        self._gather = build_gather()
+        self.reset(seed=seed)
+
+    def reset(
+        self,
+        lanes: ArrayLike | None = None,
+        *,
+        seed: ArrayLike | None = None,
+        start: ArrayLike | None = None,
+    ) -> None:
+        """Begin a new episode in the chosen lanes.
+
+        Args:
+            lanes: Lane numbers or a mask (N,); None = all.
+            seed: New seed, one or one for each chosen lane; the lanes' episodes count from 0
+                again. None = the next episode of the present seed.
+            start: First decision bar, one or one for each chosen lane; None = as configured.
+
+        Raises:
+            ValueError: A lane, a seed or a start out of range.
+        """
+        chosen = np.zeros(self.num_envs, dtype=np.bool_)
+        chosen[slice(None) if lanes is None else np.asarray(lanes)] = True
+        if seed is None:
+            self._keys[Key.EPISODE, chosen] += 1
+        else:
+            seeds = np.asarray(seed)
+            if (seeds < 0).any():
+                msg = f"seed: expected a number in [0, 2**63), found {seeds.min()}"
+                raise ValueError(msg)
+            self._keys[Key.SEED, chosen] = seeds
+            self._keys[Key.EPISODE, chosen] = 0
+        starts = np.full(self.num_envs, -1, dtype=np.int64)
+        if start is not None:
+            starts[chosen] = start
+            latest = self.last_start if self.config.episode.length else self._last_bar - 1
+            faulty = chosen & ((starts < self.first_start) | (starts > latest))
+            if faulty.any():
+                found = starts[faulty][0]
+                msg = f"start: expected a bar in [{self.first_start}, {latest}], found {found}"
+                raise ValueError(msg)
+        self._reset(chosen, starts, *self._arrays)
+
+    def step(self, actions_ND: ArrayLike) -> None:
+        """Take every lane one bar on.
+
+        Args:
+            actions_ND: Actions (N, D), any real dtype; (N,) where D = 1.
+
+        Raises:
+            ValueError: A wrong shape, or an action that is not finite; nothing has changed then.
+            RuntimeError: A lane has ended and autoreset is disabled; nothing has changed then.
+        """
+        self._load_actions(actions_ND)
+        code = self._step(self._actions, *self._arrays)
+        if code != NO_FAULT:
+            self._raise_fault(code)
+
+    def step_option(
+        self,
+        targets_ND: ArrayLike,
+        max_bars: ArrayLike,
+        stop: float = 0.0,
+        gamma: float = 1.0,
+        *,
+        rebalance: bool = True,
+    ) -> OptionResult:
+        """Hold each lane's target until it ends, in one call: a semi-Markov step.
+
+        Args:
+            targets_ND: Actions, as for `step`.
+            max_bars: Largest duration, bars >= 1; one or one for each lane.
+            stop: End where equity is at or below (1 - stop) times the equity at the option's
+                start; 0 = no stop, in [0, 1].
+            gamma: Discount a bar, in [0, 1].
+            rebalance: Submit the target at each bar (the same as repeated `step`s); otherwise
+                only at the first, and the position drifts.
+
+        Returns:
+            Discounted reward, duration and reason of each lane. Terms and trades are summed over
+            the bars.
+
+        Raises:
+            ValueError: As `step`; or a parameter out of range.
+            RuntimeError: As `step`.
+        """
+        bars = np.broadcast_to(np.asarray(max_bars, dtype=np.int64), (self.num_envs,)).copy()
+        for name, value, faulty in (
+            ("max_bars: expected at least 1", bars.min(), bars.min() < 1),
+            ("stop: expected a number in [0, 1]", stop, not 0.0 <= stop <= 1.0),
+            ("gamma: expected a number in [0, 1]", gamma, not 0.0 <= gamma <= 1.0),
+        ):
+            if faulty:
+                msg = f"{name}, found {value}"
+                raise ValueError(msg)
+        self._load_actions(targets_ND)
+        duration = np.empty(self.num_envs, dtype=np.int64)
+        reason = np.empty(self.num_envs, dtype=np.int64)
+        settings = np.array([stop, gamma, rebalance], dtype=np.float64)
+        code = self._option(self._actions, bars, settings, duration, reason, *self._arrays)
+        if code != NO_FAULT:
+            self._raise_fault(code)
+        return OptionResult(self.reward_N.copy(), duration, reason)
+
+    def observe_index(
+        self, out_NO: NDArray[np.float32] | None = None, *, final: bool = False
+    ) -> NDArray[np.float32]:
+        """Copy `[bar, account (P)]` of every lane.
+
+        Args:
+            out_NO: Where to write, (N, 1 + P) float32; None = a new array.
+            final: The last observation of each lane's last episode that same-step autoreset
+                ended, instead of the present one.
+        """
+        plane = self._observation[FINAL if final else CURRENT]
+        if out_NO is None:
+            out_NO = np.empty_like(plane)
+        np.copyto(out_NO, plane)
+        return out_NO
+
+    def observe_window(
+        self, out_NK: NDArray[np.float32] | None = None, *, final: bool = False
+    ) -> NDArray[np.float32]:
+        """Copy `[feature rows t - W + 1 .. t, oldest first (W C), account (P)]` of every lane.
+
+        Args:
+            out_NK: Where to write, (N, K) float32, C-contiguous; None = a new array.
+            final: As in `observe_index`.
+
+        Raises:
+            ValueError: An output of another shape, dtype or layout.
+        """
+        shape = (self.num_envs, self.window_size)
+        if out_NK is None:
+            out_NK = np.empty(shape, dtype=np.float32)
+        if out_NK.shape != shape or out_NK.dtype != np.float32 or not out_NK.flags.c_contiguous:
+            msg = (
+                f"out: expected a C-contiguous float32 array of shape {shape}, found "
+                f"{out_NK.dtype} of shape {out_NK.shape}"
+            )
+            raise ValueError(msg)
+        plane = self._observation[FINAL if final else CURRENT]
+        self._gather(
+            self._features,
+            self.market.num_features,
+            self.config.observation.window,
+            plane,
+            plane.reshape(-1),
+            out_NK.reshape(-1),
+        )
+        return out_NK
+
+    def window_view(self, lane: int = 0) -> NDArray[np.float32]:
+        """Return a read-only view of the lane's feature rows, (W, C); nothing is copied."""
+        last = int(self.bar_N[lane]) + 1
+        return self.market.features_TC[last - self.config.observation.window : last]
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of everything that changes, as plain arrays; see `load_state_dict`."""
+        return {name: array.copy() for name, array in self._changing.items()}
+
+    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
+        """Continue exactly where `state_dict` was taken, on the same market and configuration.
+
+        Raises:
+            ValueError: Other names, shapes or dtypes.
+        """
+        if set(state) != set(self._changing):
+            msg = f"state: expected {sorted(self._changing)}, found {sorted(state)}"
+            raise ValueError(msg)
+        for name, array in self._changing.items():
+            found = state[name]
+            if found.shape != array.shape or found.dtype != array.dtype:
+                msg = (
+                    f"state[{name!r}]: expected {array.dtype} of shape {array.shape}, found "
+                    f"{found.dtype} of shape {found.shape}"
+                )
+                raise ValueError(msg)
+        for name, array in self._changing.items():
+            array[...] = state[name]
+
+    @property
+    def terms_N7(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
+        """Terms of the last step in the order of `TERMS`, currency."""
+        return self._recorded(0, Term.SIZE)
+
+    @property
+    def trades_NA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
+        """Signed shares filled in the last step (forced ones included)."""
+        return self._recorded(Term.SIZE, self.num_assets)
+
+    @property
+    def fill_price_NA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
+        """Price of the last fill with half spread and slippage, currency; NaN = none."""
+        return self._recorded(Term.SIZE + self.num_assets, self.num_assets)
+
+    @property
+    def unfilled_NA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
+        """Signed shares of orders that lapsed in the last step."""
+        return self._recorded(Term.SIZE + 2 * self.num_assets, self.num_assets)
+
+    def _recorded(self, start: int, size: int) -> NDArray[np.float64]:
+        if not self.record_terms:
+            msg = "terms and trades are kept only with record_terms=True, found False"
+            raise RuntimeError(msg)
+        return _readonly(self._record[:, start : start + size])
+
+    def _allocate(self) -> None:
+        lanes, assets = self.num_envs, self.num_assets
+        self._actions = np.zeros((lanes, self.action_size))
+        self._state = np.zeros((Account.SIZE, lanes))
+        self._shares = np.zeros((lanes, assets))
+        self._clock = np.zeros((Clock.SIZE, lanes), dtype=np.int32)
+        self._keys = np.zeros((Key.SIZE, lanes), dtype=np.int64)
+        self._flags = np.zeros((Flag.SIZE, lanes), dtype=np.bool_)
+        self._observation = np.zeros((2, lanes, 1 + self.account_size), dtype=np.float32)
+        record_size = Term.SIZE + 3 * assets
+        self._record = np.zeros((lanes if self.record_terms else 0, record_size))
+        self._features = self.market.features_TC.reshape(-1)
+        levels = self.config.action.levels if self.config.action.kind == "levels" else (0.0,)
+        self._arrays = (
+            self._rules,
+            self.market.packed_TK,
+            self.market.events_T3A,
+            self.market.lot_A,
+            np.array(levels, dtype=np.float64),
+            self._state,
+            self._shares,
+            self._clock,
+            self._keys,
+            self._flags,
+            self._observation,
+            self._record,
+            np.zeros((3, assets)),
+        )
+        self._changing: dict[str, NDArray[Any]] = {
+            "state": self._state,
+            "shares": self._shares,
+            "clock": self._clock,
+            "keys": self._keys,
+            "flags": self._flags,
+            "observation": self._observation,
+            "record": self._record,
+        }
+        self._name_views()
+
+    def _name_views(self) -> None:
+        self.bar_N = _readonly(self._clock[Clock.BAR])
+        self.start_N = _readonly(self._clock[Clock.START])
+        self.end_N = _readonly(self._clock[Clock.END])
+        self.projection_count_N = _readonly(self._clock[Clock.PROJECTIONS])
+        self.episode_N = _readonly(self._keys[Key.EPISODE])
+        self.seed_N = _readonly(self._keys[Key.SEED])
+        self.cash_N = _readonly(self._state[Account.CASH])
+        self.equity_N = _readonly(self._state[Account.EQUITY])
+        self.peak_N = _readonly(self._state[Account.PEAK])
+        self.reward_N = _readonly(self._state[Account.REWARD])
+        self.shares_NA = _readonly(self._shares)
+        self.terminated_N = _readonly(self._flags[Flag.TERMINATED])
+        self.truncated_N = _readonly(self._flags[Flag.TRUNCATED])
+        self.projected_N = _readonly(self._flags[Flag.PROJECTED])
+        self.liquidated_N = _readonly(self._flags[Flag.LIQUIDATED])
+        self.ended_N = _readonly(self._flags[Flag.ENDED])
+        self.final_bar_N = _readonly(self._observation[FINAL, :, 0])
+        self.account_NP = _readonly(self._observation[CURRENT, :, 1:])
+
+    def _load_actions(self, actions_ND: ArrayLike) -> None:
+        actions = np.asarray(actions_ND)
+        if actions.ndim == 1 and self.action_size == 1:
+            actions = actions[:, None]
+        if actions.shape != self._actions.shape:
+            msg = f"actions: expected shape {self._actions.shape}, found {actions.shape}"
+            raise ValueError(msg)
+        np.copyto(self._actions, actions)
+
+    def _raise_fault(self, code: int) -> None:
+        if code < NO_FAULT:
+            msg = f"lane {-2 - code}: expected a running episode, found an ended one; call reset"
+            raise RuntimeError(msg)
+        lane, column = divmod(code, self.action_size)
+        found = self._actions[lane, column]
+        msg = f"actions[{lane}, {column}]: expected a finite number in lane {lane}, found {found}"
+        raise ValueError(msg)
+
+
+def _readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
