@@ -150,11 +150,7 @@ class CorporateActions:
     def select(self, symbols: Sequence[str]) -> "CorporateActions":
         """Only the actions of some symbols; symbols without any are no error."""
         wanted = set(symbols)
-        return self._take(np.array([symbol in wanted for symbol in self.symbol], bool))
-
-    def between(self, after_ns: int, until_ns: int) -> "CorporateActions":
-        """Only the actions with `after_ns` < ex_ts <= `until_ns`."""
-        return self._take((self.ex_ts > after_ns) & (self.ex_ts <= until_ns))
+        return self.take(np.array([symbol in wanted for symbol in self.symbol], bool))
 
     def not_before(self, day_ns: int) -> "CorporateActions":
         """The same actions with earlier ex-dates moved up to `day_ns`."""
@@ -163,39 +159,28 @@ class CorporateActions:
         ex_ts = np.maximum(self.ex_ts, day_ns)
         return CorporateActions(self.symbol, ex_ts, self.kind, self.value)
 
-    def merged(self, other: "CorporateActions") -> "CorporateActions":
-        """The actions of both tables."""
-        if not len(self) or not len(other):
-            return self if len(self) else other
-        return CorporateActions(
-            self.symbol + other.symbol,
-            np.concatenate([self.ex_ts, other.ex_ts]),
-            self.kind + other.kind,
-            np.concatenate([self.value, other.value]),
-        )
-
-    def split_adjusted(self, first_ns: int) -> "CorporateActions":
-        """Dividends in the shares of a first bar: each times the splits from then to its ex-date.
-
-        Args:
-            first_ns: Time of the first bar, ns; actions before its day are left out.
-
-        Returns:
-            Dividends only.
-        """
+    def split_adjusted(self) -> "CorporateActions":
+        """Dividends only, each in the shares of the start: times the splits before it."""
         value = self.value.copy()
         factor: dict[str, float] = {}
-        keep = np.zeros(len(self), bool)
-        for k in np.flatnonzero(self.ex_ts >= first_ns // NS_PER_DAY * NS_PER_DAY):
-            known = factor.get(self.symbol[k], 1.0)
-            if self.kind[k] == "split":
-                factor[self.symbol[k]] = known * value[k]
+        for k, (symbol, kind) in enumerate(zip(self.symbol, self.kind, strict=True)):
+            known = factor.get(symbol, 1.0)
+            if kind == "split":
+                factor[symbol] = known * self.value[k]
             else:
                 value[k] *= known
-                keep[k] = True
-        return replace(self, value=value)._take(keep)  # noqa: SLF001 - of this class
+        keep = np.array([kind == "dividend" for kind in self.kind], bool)
+        return replace(self, value=value).take(keep)
 
-    def _take(self, keep: NDArray[np.bool_]) -> "CorporateActions":
+    def take(self, keep: NDArray[np.bool_]) -> "CorporateActions":
+        """Only some actions.
+
+        Args:
+            keep: Which, shape (K,).
+
+        Returns:
+            The others are left out.
+        """
         if bool(keep.all()):
             return self
         rows = np.flatnonzero(keep)
@@ -223,14 +208,25 @@ class CorporateActions:
             split_TA: New shares per old share, 1.0 where nothing happens, shape (T, A).
             dividend_TA: Cash per share held after the bar's splits, 0.0 for none, shape (T, A).
         """
-        split_TA = np.ones((len(ts_event), len(symbols)))
-        dividend_TA = np.zeros((len(ts_event), len(symbols)))
-        if not len(ts_event):
-            return split_TA, dividend_TA
+        return self.on_rows(action_rows(ts_event, self.ex_ts), len(ts_event), symbols)
+
+    def on_rows(
+        self, row_K: NDArray[np.int64], num_bars: int, symbols: Sequence[str]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Place every action on a given row; see `on_axis`.
+
+        Args:
+            row_K: Row of each action, -1 to leave it out, shape (K,).
+            num_bars: T.
+            symbols: Columns of the result, length A; actions of other symbols are ignored.
+
+        Returns:
+            split_TA and dividend_TA.
+        """
+        split_TA = np.ones((num_bars, len(symbols)))
+        dividend_TA = np.zeros((num_bars, len(symbols)))
         column = {symbol: a for a, symbol in enumerate(symbols)}
-        first_day = int(ts_event[0]) // NS_PER_DAY * NS_PER_DAY
-        row_K = np.searchsorted(ts_event, self.ex_ts)
-        for k in np.flatnonzero((self.ex_ts >= first_day) & (row_K < len(ts_event))):
+        for k in np.flatnonzero(row_K >= 0).tolist():
             asset = column.get(self.symbol[k])
             if asset is None:
                 continue
@@ -250,6 +246,23 @@ class CorporateActions:
         sha.update(self.ex_ts.astype("<i8").tobytes())
         sha.update(self.value.astype("<f8").tobytes())
         return sha.digest()
+
+
+def action_rows(ts_event: NDArray[np.int64], ex_ts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First bar with ts_event >= ex_ts.
+
+    Args:
+        ts_event: Times of the bars, ns, increasing, shape (T,).
+        ex_ts: Midnights of ex-dates, ns, shape (K,).
+
+    Returns:
+        Rows, shape (K,); -1 for a date before the day of the first bar or after the last bar.
+    """
+    if not len(ts_event):
+        return np.full(len(ex_ts), -1, np.int64)
+    row_K = np.searchsorted(ts_event, ex_ts)
+    first_day = int(ts_event[0]) // NS_PER_DAY * NS_PER_DAY
+    return np.where((ex_ts >= first_day) & (row_K < len(ts_event)), row_K, -1)
 
 
 def _day(ex_ts: int) -> str:
@@ -277,12 +290,14 @@ class _Step:
 
 
 _MULTIPLES = tuple(range(2, 51))
-_SPLITS = np.array(
+SPLIT_RATIOS = np.array(
     sorted(
         {*map(float, _MULTIPLES), *(1.0 / n for n in _MULTIPLES)}
         | {3 / 2, 5 / 2, 4 / 3, 5 / 3, 5 / 4, 6 / 5, 11 / 10, 21 / 20, 2 / 3, 3 / 4, 4 / 5}
     )
 )
+"""Common splits, new shares per old share, increasing."""
+SPLIT_RATIOS.flags.writeable = False
 
 
 def derive_actions(
@@ -352,12 +367,12 @@ def derive_actions(
 
 def _explain(step: _Step, convention: str, tolerance: float) -> tuple[float, float]:
     """Split ratio (1.0 for none) and dividend (0.0 for none, < 0 if inexplicable) of one step."""
-    exact = _SPLITS[np.argmin(np.abs(step.ratio / _SPLITS - 1.0))]
+    exact = SPLIT_RATIOS[np.argmin(np.abs(step.ratio / SPLIT_RATIOS - 1.0))]
     if abs(step.ratio / exact - 1.0) <= tolerance:
         return float(exact), 0.0
     # With a dividend on the day of a split the raw price tells the split: it jumped by 1/n.
     jump = step.previous_close / step.close
-    near = _SPLITS[np.argmin(np.abs(np.log(jump / _SPLITS)))]
+    near = SPLIT_RATIOS[np.argmin(np.abs(np.log(jump / SPLIT_RATIOS)))]
     split = float(near) if abs(np.log(jump / near)) < 0.15 and near <= step.ratio else 1.0
     rest = step.ratio / split
     if convention == "ex_close":

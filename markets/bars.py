@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from markets.actions import CorporateActions
+from markets.actions import CorporateActions, action_rows
 from markets.calendars import NS_PER_DAY, local_offset, sessions_per_year
-from markets.frames import read_frame, write_long, write_wide
-from markets.instruments import Instrument, InstrumentError, instruments_for
+from markets.frames import write_long, write_wide
+from markets.instruments import Instrument, instruments_for
+from markets.reading import check_symbols, read_contents
 from markets.records import FIELDS, Records
-from markets.sessions import checked_sessions, stamped_at_close
 from markets.times import TimeLike, show, to_ns
 from markets.validation import (
     BarsError,
     Repair,
     RepairPolicy,
     raise_faults,
-    repaired,
     time_findings,
     value_findings,
 )
@@ -162,9 +161,9 @@ class Bars:
         index level "symbol" (not needed for one instrument), and the time as index, index level
         or column (ts_event, timestamp, datetime, date or time). Wide: column levels field and
         symbol in either order over a DatetimeIndex. Times may have any zone; naive means UTC.
-        Dates without a time of day (naive, or in a zone other than UTC) become the session's
-        close if the instrument has a calendar, and otherwise stay where they are. A bar whose
-        five values are all empty is missing.
+        Dates (every time is midnight, naive or in a zone other than UTC) become the session's
+        close if the instrument has a calendar, otherwise midnight UTC. A bar whose five values
+        are all empty is missing.
 
         Args:
             frame: The frame; it is not changed and not referred to afterwards.
@@ -175,7 +174,8 @@ class Bars:
                 sessions that the frame lacks), "clip" moves high, low and volume into bounds.
                 What was done is in `repairs`. None refuses any fault.
             partial: The frame is a piece of a stream: one bar is enough, an instrument may have
-                none in it, and sessions are not checked for gaps.
+                none in it, sessions are not checked for gaps, and times are instants, never
+                dates.
 
         Returns:
             The bars.
@@ -185,30 +185,16 @@ class Bars:
                 faults with row, column, symbol, value found and expected, and the repairs.
             InstrumentError: `instruments` does not match the frame.
         """
-        records = read_frame(frame, instruments)
-        chosen = _ordered_instruments(records.symbols, instruments, partial=partial)
-        records = records.rebased(tuple(i.symbol for i in chosen))
-        records, off_session = stamped_at_close(records, chosen)
-        findings = [*off_session, *time_findings(records), *value_findings(records)]
-        repairs: tuple[Repair, ...] = ()
-        if findings and repair is not None:
-            records, repairs = repaired(records, findings, repair)
-            findings = [*time_findings(records), *value_findings(records)]
-            if repair != "drop":
-                findings += off_session
-        raise_faults(records, findings, repair)
-        extra, gaps = checked_sessions(records, () if partial else chosen, repair)
-        ts_event, values = records.grid(extra)
-        _check_content(ts_event, records.symbols, values, partial=partial)
-        columns = dict(zip(FIELDS, values, strict=True))
+        contents = read_contents(frame, instruments, repair, partial=partial)
+        columns = dict(zip(FIELDS, contents.values, strict=True))
         return cls(
-            ts_event=ts_event,
-            symbols=records.symbols,
+            ts_event=contents.ts_event,
+            symbols=tuple(instrument.symbol for instrument in contents.instruments),
             **columns,
             missing=np.isnan(columns["close"]),
             actions=CorporateActions.empty() if actions is None else actions,
-            instruments=chosen,
-            repairs=repairs + gaps,
+            instruments=contents.instruments,
+            repairs=contents.repairs,
         )
 
     def to_pandas(self, layout: Literal["long", "wide"] = "long") -> pd.DataFrame:
@@ -249,9 +235,9 @@ class Bars:
         """Bars in a year of 365.25 days, for annualisation.
 
         With one calendar for all instruments: its sessions per year times the median number of
-        bars in a day. Without: the number of intervals over their summed length, leaving out
-        holes of more than ten days (or five median intervals), so that data of separate days or
-        years are not diluted.
+        bars in a day. Without one, or with bars of a week and longer: the number of intervals
+        over their summed length, leaving out holes of more than ten days (or five median
+        intervals), so that data of separate days or years are not diluted.
 
         Raises:
             BarsError: There is but one bar and no calendar.
@@ -259,13 +245,14 @@ class Bars:
         names = {instrument.calendar for instrument in self.instruments}
         name = names.pop() if len(names) == 1 else None
         first, last = int(self.ts_event[0]), int(self.ts_event[-1])
-        if name is not None:
+        step = np.diff(self.ts_event).astype(np.float64)
+        sparse = len(step) > 0 and float(np.median(step)) > 4.0 * NS_PER_DAY
+        if name is not None and not sparse:
             day = (self.ts_event + local_offset(name, self.ts_event) - 1) // NS_PER_DAY
             per_day = float(np.median(np.unique(day, return_counts=True)[1]))
             return sessions_per_year(name, first, last) * per_day
         if self.num_bars < 2:
             raise BarsError("bars_per_year: expected at least 2 bars or a calendar, found 1 bar")
-        step = np.diff(self.ts_event).astype(np.float64)
         step = step[step <= max(10.0 * NS_PER_DAY, 5.0 * float(np.median(step)))]
         return float(len(step) / step.sum() * _NS_PER_YEAR)
 
@@ -281,16 +268,11 @@ class Bars:
 
     @cached_property
     def _on_axis(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        split_TA = np.ones((self.num_bars, self.num_assets))
-        dividend_TA = np.zeros((self.num_bars, self.num_assets))
-        for name in {instrument.calendar for instrument in self.instruments}:
-            at = [a for a, i in enumerate(self.instruments) if i.calendar == name]
-            symbols = [self.symbols[a] for a in at]
-            placed = self.actions.on_axis(self._wall_clock(name), symbols)
-            split_TA[:, at], dividend_TA[:, at] = placed
-        for array in (split_TA, dividend_TA):
+        row_K, _ = self._action_rows
+        arrays = self.actions.on_rows(row_K, self.num_bars, self.symbols)
+        for array in arrays:
             array.flags.writeable = False
-        return split_TA, dividend_TA
+        return arrays
 
     def _wall_clock(self, calendar: str | None) -> NDArray[np.int64]:
         """Times as the exchange's clock shows them: an ex-date is a day at the exchange."""
@@ -320,21 +302,32 @@ class Bars:
                 f" start={start}, stop={stop}"
             )
         part = {name: getattr(self, name)[start:stop] for name in ("ts_event", "missing", *FIELDS)}
-        actions = self._actions_of(start, stop)
-        return _trusted(self, symbols=self.symbols, actions=actions, **part)
+        new = _trusted(self, actions=self._actions_of(start, stop), **part)
+        new.__dict__["_on_axis"] = tuple(array[start:stop] for array in self._on_axis)
+        return new
 
     def _actions_of(self, start: int, stop: int) -> CorporateActions:
-        actions = CorporateActions.empty()
-        for name in {instrument.calendar for instrument in self.instruments}:
-            symbols = [i.symbol for i in self.instruments if i.calendar == name]
-            clock = self._wall_clock(name)
-            before = (
-                int(clock[start - 1]) if start else int(clock[0]) // NS_PER_DAY * NS_PER_DAY - 1
-            )
-            mine = self.actions.select(symbols).between(before, int(clock[stop - 1]))
-            # One that fell on a day without a bar is dated to the bar that carries it.
-            actions = actions.merged(mine.not_before(int(clock[start]) // NS_PER_DAY * NS_PER_DAY))
-        return actions
+        row_K, clocks = self._action_rows
+        inside = (row_K >= start) & (row_K < stop)
+        if not inside.any():
+            return CorporateActions.empty()
+        # One that fell on a day without a bar is dated to the bar that carries it.
+        first_day = min(int(clock[start]) for clock in clocks.values()) // NS_PER_DAY * NS_PER_DAY
+        return self.actions.take(inside).not_before(first_day)
+
+    @cached_property
+    def _action_rows(self) -> tuple[NDArray[np.int64], dict[str | None, NDArray[np.int64]]]:
+        """Row that carries each action (-1: none), shape (K,), and the clock of each calendar."""
+        clocks = {
+            name: self._wall_clock(name)
+            for name in {instrument.calendar for instrument in self.instruments}
+        }
+        calendar = {instrument.symbol: instrument.calendar for instrument in self.instruments}
+        row_K = np.full(len(self.actions), -1, np.int64)
+        for name, clock in clocks.items():
+            mine = np.array([calendar[s] == name for s in self.actions.symbol], bool)
+            row_K[mine] = action_rows(clock, self.actions.ex_ts[mine])
+        return row_K, clocks
 
     def between(self, start: TimeLike, end: TimeLike) -> "Bars":
         """Bars with start <= ts_event <= end; a date without a time of day is the whole day.
@@ -359,7 +352,7 @@ class Bars:
                 f" {show(int(self.ts_event[-1]))}"
             )
         part = self.rows(int(low), int(high))
-        _check_symbols(part.symbols, part.missing, span)
+        check_symbols(part.symbols, part.missing, span)
         return part
 
     def select(self, symbols: Sequence[str]) -> "Bars":
@@ -402,14 +395,9 @@ class Bars:
         """
         factor_TA = np.cumprod(self.split_TA, axis=0)
         part = {name: getattr(self, name) * factor_TA for name in FIELDS[:4]}
-        actions = CorporateActions.empty()
-        for name in {instrument.calendar for instrument in self.instruments}:
-            symbols = [i.symbol for i in self.instruments if i.calendar == name]
-            mine = self.actions.select(symbols)
-            actions = actions.merged(mine.split_adjusted(int(self._wall_clock(name)[0])))
-        return _trusted(
-            self, symbols=self.symbols, actions=actions, volume=self.volume / factor_TA, **part
-        )
+        row_K, _ = self._action_rows
+        actions = self.actions.take(row_K >= 0).split_adjusted()
+        return _trusted(self, actions=actions, volume=self.volume / factor_TA, **part)
 
     def sha256(self) -> str:
         """SHA-256 of the contents in hexadecimal, the same on every machine.
@@ -478,49 +466,3 @@ def _check_structure(
     named = tuple(instrument.symbol for instrument in instruments)
     if named != symbols:
         raise BarsError(f"bars: expected instruments of {list(symbols)}, found {list(named)}")
-
-
-def _ordered_instruments(
-    found: tuple[str, ...], instruments: Sequence[Instrument] | None, *, partial: bool
-) -> tuple[Instrument, ...]:
-    """The instruments in the order given; all symbols of the frame must be among them."""
-    chosen = instruments_for(found, instruments)
-    if instruments is None:
-        return chosen
-    barren = [i.symbol for i in instruments if i.symbol not in found]
-    if barren and not partial:
-        raise BarsError(
-            f"bars: {barren} have no bar at all in the frame; its symbols are {list(found)}."
-            " Leave their instruments out"
-        )
-    if len({i.symbol for i in instruments}) != len(instruments):
-        raise InstrumentError("instruments: a symbol is given twice")
-    return tuple(instruments)
-
-
-def _check_content(
-    ts_event: NDArray[np.int64],
-    symbols: tuple[str, ...],
-    values: NDArray[np.float64],
-    *,
-    partial: bool,
-) -> None:
-    if not len(ts_event):
-        raise BarsError("bars: no data: no row is left")
-    if partial:
-        return
-    if len(ts_event) == 1:
-        raise BarsError(
-            f"bars: expected at least 2 bars, found 1 ({show(int(ts_event[0]))}); a piece of a"
-            " stream is read with partial=True"
-        )
-    span = f"{show(int(ts_event[0]))} to {show(int(ts_event[-1]))}"
-    _check_symbols(symbols, np.isnan(values[3]), span)
-
-
-def _check_symbols(symbols: tuple[str, ...], missing_TA: NDArray[np.bool_], span: str) -> None:
-    barren = [symbols[a] for a in np.flatnonzero(missing_TA.all(axis=0))]
-    if barren:
-        raise BarsError(
-            f"bars: {barren} have no bar at all from {span}; leave them out with select(...)"
-        )

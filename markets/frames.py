@@ -18,7 +18,9 @@ TIME_NAMES = ("ts_event", "timestamp", "datetime", "date", "time")
 SYMBOL_NAMES = ("symbol", "ticker")
 
 
-def read_frame(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) -> Records:
+def read_frame(
+    frame: pd.DataFrame, instruments: Sequence[Instrument] | None, *, partial: bool
+) -> Records:
     """Read a frame into records; values are not judged here.
 
     Long: columns open, high, low, close, volume (any case; others are ignored), a symbol column
@@ -30,6 +32,7 @@ def read_frame(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) ->
         frame: The frame.
         instruments: Names the symbol of a frame without a symbol column, and says which prices
             are additive.
+        partial: Times are instants, never dates: one bar of a stream may lie on midnight.
 
     Returns:
         Records in the order of the frame, symbols sorted by name.
@@ -47,7 +50,7 @@ def read_frame(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) ->
             f" {frame.columns.nlevels}"
         )
     read = _read_wide if frame.columns.nlevels == 2 else _read_long
-    return read(frame, instruments)
+    return read(frame, instruments, partial=partial)
 
 
 def _additive(symbols: Sequence[str], instruments: Sequence[Instrument] | None) -> list[bool]:
@@ -55,7 +58,9 @@ def _additive(symbols: Sequence[str], instruments: Sequence[Instrument] | None) 
     return [symbol in additive for symbol in symbols]
 
 
-def _read_wide(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) -> Records:
+def _read_wide(
+    frame: pd.DataFrame, instruments: Sequence[Instrument] | None, *, partial: bool
+) -> Records:
     field_level = _field_level(frame.columns)
     fields = [str(name).lower() for name in frame.columns.get_level_values(field_level)]
     names = [str(name) for name in frame.columns.get_level_values(1 - field_level)]
@@ -70,7 +75,7 @@ def _read_wide(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) ->
     lacking = [f"{s}.{f}" for s in symbols for f in FIELDS if (s, f) not in place]
     if lacking:
         raise BarsError(f"bars: expected columns {FIELDS} for each symbol, not found: {lacking}")
-    ts_event, dates = _times(frame.index, "index")
+    ts_event, dates = _times(frame.index, "index", partial=partial)
     columns = [[place[symbol, field] for symbol in symbols] for field in FIELDS]
     values = np.stack([_numbers(frame.iloc[:, c]) for c in columns])
     records = Records.of_grid(ts_event, symbols, values, _additive(symbols, instruments))
@@ -90,7 +95,9 @@ def _field_level(columns: "pd.Index[Any]") -> int:
     return holds.index(True)
 
 
-def _read_long(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) -> Records:
+def _read_long(
+    frame: pd.DataFrame, instruments: Sequence[Instrument] | None, *, partial: bool
+) -> Records:
     flat = frame.reset_index() if frame.index.nlevels > 1 else frame
     names = _column_names(flat)
     lacking = [field for field in FIELDS if field not in names]
@@ -102,7 +109,7 @@ def _read_long(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) ->
         )
     code, symbols = _symbols(flat, names, instruments)
     if isinstance(flat.index, pd.DatetimeIndex):
-        ts_event, dates = _times(flat.index, "index")
+        ts_event, dates = _times(flat.index, "index", partial=partial)
     else:
         column = next((names[name] for name in TIME_NAMES if name in names), None)
         if column is None:
@@ -111,7 +118,7 @@ def _read_long(frame: pd.DataFrame, instruments: Sequence[Instrument] | None) ->
                 f" found index {type(flat.index).__name__} and columns"
                 f" {[str(c) for c in frame.columns][:12]}"
             )
-        ts_event, dates = _times(flat[column], f"column {column!r}")
+        ts_event, dates = _times(flat[column], f"column {column!r}", partial=partial)
     return Records(
         ts_event=ts_event,
         row=np.arange(len(flat)),
@@ -158,8 +165,10 @@ def _symbols(
     return np.array([place[symbol] for symbol in found], np.int64)[code], symbols
 
 
-def _times(times: "pd.Index[Any] | pd.Series[Any]", where: str) -> tuple[NDArray[np.int64], bool]:
-    """Times in ns UTC, and whether they are dates: no time of day, and naive or not in UTC."""
+def _times(
+    times: "pd.Index[Any] | pd.Series[Any]", where: str, *, partial: bool
+) -> tuple[NDArray[np.int64], bool]:
+    """Times in ns UTC, and whether they are dates (then midnight UTC, whatever the zone)."""
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
         raise BarsError(
             f"bars: {where}: expected times (datetime64, naive means UTC), found"
@@ -169,13 +178,13 @@ def _times(times: "pd.Index[Any] | pd.Series[Any]", where: str) -> tuple[NDArray
     index = pd.DatetimeIndex(times)
     try:
         utc = (index if index.tz is None else index.tz_convert("UTC")).as_unit("ns").asi8
+        if partial or (index.tz is not None and str(index.tz) == "UTC"):
+            return utc, False
+        wall = index.tz_localize(None).as_unit("ns").asi8
     except pd.errors.OutOfBoundsDatetime as error:
         raise BarsError(f"bars: {where}: outside the years 1678 to 2262: {error}") from error
-    if index.tz is not None and str(index.tz) == "UTC":
-        return utc, False
-    wall = index.tz_localize(None).as_unit("ns").asi8
     dates = bool((wall[index.notna()] % NS_PER_DAY == 0).all())
-    return utc, dates
+    return (wall if dates else utc), dates
 
 
 def _numbers(frame: pd.DataFrame) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ class Records:
         additive_A: Whether a symbol's prices may be <= 0, shape (A,).
         wide: One row of the frame holds all symbols.
         dates: The times are days without a time of day, not instants.
+        day: The day of each record if its time was a date that became a close, shape (N,).
     """
 
     ts_event: NDArray[np.int64]
@@ -36,6 +37,7 @@ class Records:
     additive_A: NDArray[np.bool_]
     wide: bool = False
     dates: bool = False
+    day: NDArray[np.int64] | None = None
 
     def take(self, keep: NDArray[np.bool_]) -> "Records":
         """Only some of the records."""
@@ -45,6 +47,7 @@ class Records:
             row=self.row[keep],
             code=self.code[keep],
             values=self.values[:, keep],
+            day=None if self.day is None else self.day[keep],
         )
 
     def rebased(self, symbols: tuple[str, ...]) -> "Records":

@@ -44,23 +44,35 @@ def stamped_at_close(
     names = _calendars(instruments)
     if not names:
         return records, []
-    timed = records.ts_event != NO_TIME
-    ts_event = records.ts_event.copy()
     findings = []
     for name in names:
         mine = np.flatnonzero(_members(records, instruments, name))
-        times = records.ts_event[mine]
-        inside = (session_closes if records.dates else session_of)(name, times)
-        outside = mine[inside < 0]
+        outside = mine[_session(records, mine, name, names) < 0]
         if len(outside):
-            expected = f"a session of calendar {name}"
-            findings.append(_outside(records, outside, expected))
+            findings.append(_outside(records, outside, f"a session of calendar {name}"))
+    if not records.dates:
+        return records, findings
+    timed = records.ts_event != NO_TIME
+    day = np.unique(records.ts_event[timed])
+    close = np.max([session_closes(name, day) for name in names], axis=0)
+    close = np.where(close < 0, day, close)
+    ts_event = records.ts_event.copy()
+    ts_event[timed] = close[np.searchsorted(day, records.ts_event[timed])]
+    return replace(records, ts_event=ts_event, day=records.ts_event), findings
+
+
+def _session(
+    records: Records, at: NDArray[np.int64], name: str, names: Sequence[str]
+) -> NDArray[np.int64]:
+    """A value >= 0 for each record in a session.
+
+    An instant shared by several calendars need be in a session of one of them only: a row is
+    stamped when the last of its markets has closed.
+    """
+    times = records.ts_event[at]
     if records.dates:
-        day = np.unique(records.ts_event[timed])
-        close = np.max([session_closes(name, day) for name in names], axis=0)
-        close = np.where(close < 0, day, close)
-        ts_event[timed] = close[np.searchsorted(day, records.ts_event[timed])]
-    return replace(records, ts_event=ts_event), findings
+        return session_closes(name, times)
+    return np.asarray(np.max([session_of(one, times) for one in names], axis=0))
 
 
 def _outside(records: Records, at: NDArray[np.int64], expected: str) -> Finding:
@@ -79,6 +91,8 @@ def checked_sessions(
 ) -> tuple[NDArray[np.int64], tuple[Repair, ...]]:
     """Find sessions between first and last bar on which no symbol of the calendar has a bar.
 
+    Instants on several calendars are not checked, for a row belongs to no one session then.
+
     Args:
         records: Faultless records.
         instruments: One for each of `records.symbols`.
@@ -90,13 +104,14 @@ def checked_sessions(
     Raises:
         BarsError: Sessions are lost and the policy is another.
     """
+    names = _calendars(instruments)
     lost: dict[str, NDArray[np.int64]] = {}
-    for name in _calendars(instruments):
-        times = np.unique(records.ts_event[_members(records, instruments, name)])
-        if not len(times):
-            continue
-        present = np.unique(session_of(name, times))
-        present = present[present >= 0]
+    for name in names if records.day is not None or len(names) == 1 else ():
+        mine = _members(records, instruments, name)
+        if records.day is not None:
+            present = np.unique(records.day[mine])
+        else:
+            present = np.unique(session_of(name, np.unique(records.ts_event[mine])))
         if not len(present):
             continue
         absent = np.setdiff1d(sessions(name, int(present[0]), int(present[-1])), present)

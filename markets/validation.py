@@ -4,9 +4,8 @@ Everything works on records: one row of a user's frame and one symbol each, befo
 out on a common time axis, so that a fault names the row in which its reader will find it.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -28,7 +27,7 @@ TOLERANCE = 1e-9
 """Relative: a bound broken by less is the rounding of somebody's adjustment, and no fault."""
 SHOWN = 10
 _NUMBER = "a number (or all five columns empty: no bar)"
-_ORDER_RULES = ("duplicate time", "time order")
+ORDER_RULES = ("duplicate time", "time order")
 
 
 @dataclass(frozen=True)
@@ -222,48 +221,6 @@ def _neighbours(records: Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return order[1:][same], order[:-1][same]
 
 
-def out_of_order(records: Records) -> NDArray[np.bool_]:
-    """Rows to leave out so that the fewest are lost and every symbol's times strictly increase.
-
-    The rows kept of each symbol are a longest increasing subsequence; of equal times the first
-    is kept.
-
-    Args:
-        records: Records, all with a time.
-
-    Returns:
-        True for each record to leave out, shape (N,).
-    """
-    bad = np.zeros(len(records.ts_event), bool)
-    for code in range(1 if records.wide else len(records.symbols)):
-        at = np.flatnonzero(records.code == code)
-        ts_event = records.ts_event[at]
-        if len(at) > 1 and not (np.diff(ts_event) > 0).all():
-            keep = _longest_increasing(ts_event.tolist())
-            bad[np.delete(at, keep)] = True
-    return np.isin(records.row, records.row[bad]) if records.wide else bad
-
-
-def _longest_increasing(numbers: list[int]) -> list[int]:
-    """Positions of a longest strictly increasing subsequence (patience sorting)."""
-    tails: list[int] = []
-    ends: list[int] = []
-    parent = [-1] * len(numbers)
-    for i, number in enumerate(numbers):
-        place = bisect_left(tails, number)
-        if place < len(tails) and tails[place] == number:
-            continue  # of equal times the first stays
-        parent[i] = ends[place - 1] if place else -1
-        tails[place : place + 1] = [number]
-        ends[place : place + 1] = [i]
-    chain = []
-    i = ends[-1] if ends else -1
-    while i >= 0:
-        chain.append(i)
-        i = parent[i]
-    return chain[::-1]
-
-
 def raise_faults(records: Records, findings: Sequence[Finding], repair: str | None) -> None:
     """Raise one error that lists the first faults of all findings; do nothing without any.
 
@@ -283,13 +240,16 @@ def raise_faults(records: Records, findings: Sequence[Finding], repair: str | No
     after = f" that repair={repair!r} cannot mend" if repair else ""
     lines = [f"bars: {total} fault{'s' * (total != 1)}{after}; the first {len(faults)}:"]
     lines += [f"  {fault}" for fault in faults]
-    lines += _remedies(findings)
+    lines += _remedies(findings, repair)
     raise BarsError("\n".join(lines), faults, total)
 
 
-def _remedies(findings: Sequence[Finding]) -> list[str]:
+def _remedies(findings: Sequence[Finding], repair: str | None) -> list[str]:
     rules = {finding.rule for finding in findings}
     lines = []
+    if len(findings) > 1:
+        counts = [f"{finding.column}: {finding.rule} {len(finding.at)}" for finding in findings]
+        lines.append("all faults by column and rule: " + "; ".join(counts))
     if "duplicate time" in rules:
         lines.append(
             "several rows of one symbol and time (two vintages?): choose one, for example"
@@ -297,65 +257,14 @@ def _remedies(findings: Sequence[Finding]) -> list[str]:
         )
     if "time order" in rules:
         lines.append("rows out of order: if their times are right, frame.sort_values(...) mends it")
-    lines.append("or let repair= mend what it can; it is recorded in Bars.repairs:")
-    return lines + [f"  repair={policy!r}: {text}" for policy, text in POLICIES.items()]
-
-
-def repaired(
-    records: Records, findings: Sequence[Finding], policy: RepairPolicy
-) -> tuple[Records, tuple[Repair, ...]]:
-    """Apply a repair policy to what was found.
-
-    Args:
-        records: The records.
-        findings: What is wrong with them.
-        policy: See `POLICIES`.
-
-    Returns:
-        The mended records (check them again: no policy mends everything), and what was changed.
-    """
-    if policy == "drop":
-        return _drop(records, findings)
-    values = records.values.copy()
-    repairs = []
-    for finding in findings:
-        if finding.in_time:
-            continue
-        if policy == "mask":
-            values[:, finding.at] = np.nan
-        elif finding.rule == "bounds":
-            widen = np.fmax if finding.column == "high" else np.fmin
-            field = FIELDS.index(finding.column)
-            body = widen(values[OPEN, finding.at], values[CLOSE, finding.at])
-            values[field, finding.at] = body
-        elif finding.rule == "volume":
-            values[VOLUME, finding.at] = 0.0
-        else:
-            continue
-        repairs.append(_repair(records, finding, policy, len(finding.at)))
-    return replace(records, values=values), tuple(repairs)
-
-
-def _repair(records: Records, finding: Finding, policy: str, count: int) -> Repair:
-    first = tuple(str(fault) for fault in finding.faults(records))
-    return Repair(policy, f"{finding.column}: {finding.rule}", count, first)
-
-
-def _drop(records: Records, findings: Sequence[Finding]) -> tuple[Records, tuple[Repair, ...]]:
-    repairs = []
-    bad = np.zeros(len(records.row), bool)
-    disorder = [finding for finding in findings if finding.rule in _ORDER_RULES]
-    for finding in findings:
-        if finding in disorder:
-            continue
-        bad[finding.at] = True
-        repairs.append(_repair(records, finding, "drop", len(np.unique(records.row[finding.at]))))
-    kept = records.take(~np.isin(records.row, records.row[bad]))
-    if not disorder:
-        return kept, tuple(repairs)
-    # Order last: a faulty row that is gone cannot put its neighbours out of order.
-    late = out_of_order(kept)
-    count = len(np.unique(kept.row[late])) if records.wide else int(late.sum())
-    first = tuple(str(fault) for finding in disorder for fault in finding.faults(records))
-    repairs.append(Repair("drop", "time: duplicates or order", count, first[:SHOWN]))
-    return kept.take(~late), tuple(repairs)
+    helps: dict[RepairPolicy, bool] = {
+        "drop": True,
+        "mask": not all(finding.in_time for finding in findings),
+        "clip": bool(rules & {"bounds", "volume"}),
+    }
+    lines.append("repair= mends what it can and records it in Bars.repairs:")
+    return lines + [
+        f"  repair={policy!r}: {text}"
+        for policy, text in POLICIES.items()
+        if helps[policy] and policy != repair
+    ]
