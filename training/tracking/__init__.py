@@ -1,0 +1,1 @@
+"""Where a run leaves its traces: a local journal first, then MLflow and TensorBoard."""
