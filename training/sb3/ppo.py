@@ -97,7 +97,8 @@ class MarketPPO(PPO):
         verbose: SB3's verbosity, 0 .. 2.
 
     Raises:
-        ValueError: the minibatch does not divide the rollout.
+        ValueError: the minibatch does not divide the rollout, or the encoder looks further back
+            than the environment guarantees.
         TypeError: another kind of environment, or window observations.
     """
 
@@ -116,7 +117,7 @@ class MarketPPO(PPO):
         verbose: int = 0,
     ) -> None:
         self.config = config or PPOConfig()
-        _check(env, self.config)
+        _check(env, self.config, (policy or PolicyConfig()).encoder.window)
         raise_malloc_thresholds()
         self.stop_requested = False
         """Set it (from a signal handler, say) to end ``learn`` at the next update boundary."""
@@ -405,13 +406,19 @@ def _optimizers(net: ActorCritic) -> dict[str, torch.optim.Optimizer]:
     }
 
 
-def _check(env: object, config: PPOConfig) -> None:
+def _check(env: object, config: PPOConfig, window: int) -> None:
     if not isinstance(env, SimulatorVecEnv):
         raise TypeError(f"env: expected a SimulatorVecEnv, found {type(env).__name__}")
     if env.observation_kind != "index":
         raise TypeError(
             f"env: expected index observations, found {env.observation_kind!r}; "
             "SB3's own PPO takes windows"
+        )
+    history = env.simulator.config.observation.window
+    if window > history:
+        raise ValueError(
+            f"policy.encoder.window: must be <= the environment's observation.window = {history} "
+            f"(bars known before an episode starts), was {window}"
         )
     samples = config.steps * env.num_envs
     if samples % config.minibatch:

@@ -33,7 +33,7 @@ class SimulatorVecEnv(VecEnv):
     lanes share one empty info, which nobody may write to.
 
     Args:
-        simulator: the kernel; this object drives it alone.
+        simulator: the kernel, with autoreset "disabled"; this object drives it alone.
         observation: "index" (bar and account) or "window" (copied feature rows and account).
     """
 
@@ -63,7 +63,10 @@ class SimulatorVecEnv(VecEnv):
     @property
     def rows(self) -> tuple[int, int]:
         """First and one past the last bar that an observation can name."""
-        return self.simulator.rows
+        simulator, length = self.simulator, self.simulator.config.episode.length
+        bars = simulator.market.num_bars
+        stop = bars if length is None else min(bars, simulator.last_start + length + 1)
+        return simulator.first_start, stop
 
     # -- the fast face ------------------------------------------------------------------------
 
@@ -96,6 +99,11 @@ class SimulatorVecEnv(VecEnv):
 
     def _finish(self, scratch_NO: NDArray[np.float32]) -> Finished:
         lanes = np.flatnonzero(self.done_N)
+        if not self.simulator.ended_N[lanes].all():
+            raise RuntimeError(
+                "simulator: expected autoreset 'disabled' (this class restarts the lanes), "
+                "found lanes that restarted themselves"
+            )
         self._observe(scratch_NO)
         final = scratch_NO[lanes]
         seconds = round(time.monotonic() - self._born, 6)
@@ -220,13 +228,13 @@ class SimulatorVecEnv(VecEnv):
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything that the next step depends on, as arrays."""
-        simulator = {f"simulator/{k}": v for k, v in self.simulator.state().items()}
+        simulator = {f"simulator/{k}": v for k, v in self.simulator.state_dict().items()}
         return simulator | {"episode/return": self._return_N, "episode/length": self._length_N}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Continue from the result of ``state``."""
         prefix = "simulator/"
-        self.simulator.load_state(
+        self.simulator.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         self._return_N[:] = state["episode/return"]
