@@ -1,8 +1,9 @@
 """What may be known at time t: causal indicators and a pipeline fitted on training data only."""
 
 from features import calendar, indicators
+from features.definition import Feature, FeatureError
 from features.pipeline import FeatureConfig, FeaturePipeline, FeatureSpec, FeatureTensor
-from features.registry import Feature, FeatureError, catalogue, feature
+from features.registry import catalogue, feature
 
 __all__ = [
     "Feature",

@@ -6,7 +6,7 @@ from annotated_types import Gt, MinLen
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from features.registry import Parameter
+from features.definition import Parameter
 from features.scaling import Scaling
 
 __all__ = ["FeatureConfig", "FeatureSpec"]

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.config import FeatureConfig, FeatureSpec
-from features.registry import BoundFeature, FeatureError, Series, lookup
+from features.definition import BoundFeature, FeatureError, Series
+from features.registry import lookup
 from features.scaling import Scaler
 from features.series import adjusted_series
 from features.state import PipelineState, Span, scales_of
@@ -117,7 +118,7 @@ class FeaturePipeline:
             )
         span = bars.rows(start, stop)
         asset_TAF, shared_TG = self.raw(span)
-        asset_NF = asset_TAF.reshape(-1, asset_TAF.shape[-1])
+        asset_NF = asset_TAF.reshape(span.num_bars * span.num_assets, len(self.names) - 1)
         known_F = np.isfinite(asset_NF).any(axis=0)
         if not known_F.all():
             raise FeatureError(

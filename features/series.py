@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.registry import FeatureError, Series
+from features.definition import FeatureError, Series
 from markets.bars import Bars
 
 __all__ = ["AssetSeries", "adjusted_series", "require_positive_prices"]

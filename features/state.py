@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from features.config import FeatureConfig
-from features.registry import BoundFeature, FeatureError
+from features.definition import BoundFeature, FeatureError
 from features.scaling import Scaler
 
 __all__ = ["PipelineState", "Scale", "Span", "scales_of"]

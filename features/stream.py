@@ -9,7 +9,7 @@ Dimensions: A assets, F asset columns, G shared columns.
 import numpy as np
 from numpy.typing import NDArray
 
-from features.registry import BoundFeature, FeatureError, Series
+from features.definition import BoundFeature, FeatureError, Series
 from features.series import PRICES, AssetSeries, adjusted_series, require_positive_prices
 from markets.bars import Bars
 from markets.calendars import local_offset

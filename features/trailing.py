@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from features.registry import FeatureError
+from features.definition import FeatureError
 from features.rolling import rolling_std
 from features.series import adjusted_series
 from markets.bars import Bars

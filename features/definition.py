@@ -1,0 +1,178 @@
+"""A declared feature, and the same with its parameters chosen.
+
+Dimensions: T bars on the common axis, n bars of one asset, K columns of one feature.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from features.fingerprint import fingerprint
+
+__all__ = [
+    "INPUTS",
+    "Array",
+    "BoundFeature",
+    "Feature",
+    "FeatureError",
+    "Horizon",
+    "Parameter",
+    "Series",
+    "Window",
+]
+
+Array = NDArray[np.float64]
+Horizon = Annotated[int, Ge(1)]
+"""A distance in bars."""
+Window = Annotated[int, Ge(2)]
+"""A number of bars over which a statistic is taken."""
+
+INPUTS = ("open", "high", "low", "close", "volume", "ts_event")
+"""What a feature may read: adjusted prices and volume (float64) and the bar's time (ns UTC)."""
+
+Series = Mapping[str, NDArray[Any]]
+Parameter = int | float | str | bool
+
+
+class FeatureError(ValueError):
+    """A feature is unknown, wrongly declared or parametrised, or its data are unfit for it."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One declared feature, before its parameters are chosen."""
+
+    name: str
+    """Name in configurations, `[a-z_0-9]+`, unique."""
+    function: Callable[..., Any]
+    """Series of the inputs and keyword parameters to one array (T,), or a tuple of arrays."""
+    inputs: tuple[str, ...]
+    """Series that the function reads, of `INPUTS`."""
+    unit: str
+    """Unit of the values before scaling."""
+    source: str
+    """Paper and equation, or the library's function."""
+    warmup: Callable[..., int]
+    """Of the parameters: number of first bars of an asset without a value."""
+    memory: Callable[..., int]
+    """Of the parameters: last bars that give today's value to 1e-12 of full history."""
+    carries_state: bool
+    """Whether a value depends (ever less) on all bars before it, as an exponential average does."""
+    scope: Literal["asset", "shared"]
+    """A value per asset, or one for all (then it reads only ``ts_event``)."""
+    outputs: tuple[str, ...]
+    """Suffixes of the columns of a function that returns a tuple; empty for a single array."""
+    scaled: bool
+    """Whether the pipeline's scaling applies; calendar phases and flags are left as they are."""
+    schema: type[BaseModel]
+    """Ranges and defaults of the parameters."""
+
+    def bind(self, parameters: Mapping[str, Parameter]) -> "BoundFeature":
+        """Choose the parameters.
+
+        Args:
+            parameters: values by name; those left out keep their defaults.
+
+        Raises:
+            FeatureError: unknown parameter, or one of the wrong type or out of its range.
+        """
+        try:
+            chosen = self.schema.model_validate(dict(parameters)).model_dump()
+        except ValidationError as error:
+            known = ", ".join(self.schema.model_fields) or "none"
+            faults = "; ".join(
+                f"features.{self.name}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}, "
+                f"found {fault['input']!r}"
+                for fault in error.errors()
+            )
+            raise FeatureError(f"{faults} (parameters: {known})") from error
+        warmup = self.warmup(**chosen)
+        memory = max(self.memory(**chosen), warmup + 1)
+        return BoundFeature(self, chosen, warmup, memory)
+
+
+@dataclass(frozen=True)
+class BoundFeature:
+    """A feature with its parameters, ready to compute."""
+
+    feature: Feature
+    parameters: Mapping[str, Parameter]
+    warmup: int
+    """First bars of an asset without a value."""
+    memory: int
+    """Bars that give the last value to 1e-12 of full history; more than ``warmup``."""
+
+    @property
+    def label(self) -> str:
+        """Name and parameters, for example ``macd_12_26_9``."""
+        values = self.parameters.values()
+        texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+        return "_".join((self.feature.name, *texts))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it fills."""
+        if not self.feature.outputs:
+            return (self.label,)
+        return tuple(f"{self.label}_{output}" for output in self.feature.outputs)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """All that decides the values: declaration, parameters and the code's fingerprint."""
+        return {
+            "feature": self.feature.name,
+            "module": self.feature.function.__module__,
+            "inputs": list(self.feature.inputs),
+            "parameters": dict(self.parameters),
+            "outputs": list(self.feature.outputs),
+            "scope": self.feature.scope,
+            "scaled": self.feature.scaled,
+            "warmup": self.warmup,
+            "code": fingerprint(self.feature.function),
+        }
+
+    def compute(self, series: Series) -> NDArray[np.float64]:
+        """Values of one asset's own bars.
+
+        Args:
+            series: arrays (n,) by the names of `INPUTS`, without gaps.
+
+        Returns:
+            Values (n, columns), NaN for the first ``warmup`` bars.
+
+        Raises:
+            FeatureError: a result of the wrong shape, or not finite after the warm-up.
+        """
+        count = len(series["ts_event"])
+        values_nK = np.full((count, len(self.columns)), np.nan)
+        if count <= self.warmup:
+            return values_nK
+        inputs = [series[name] for name in self.feature.inputs]
+        result = self.feature.function(*inputs, **self.parameters)
+        parts = result if self.feature.outputs else (result,)
+        if len(parts) != len(self.columns) or any(np.shape(part) != (count,) for part in parts):
+            shapes = [np.shape(part) for part in parts]
+            raise FeatureError(
+                f"feature {self.label}: expected {len(self.columns)} array(s) of shape ({count},), "
+                f"found {shapes}"
+            )
+        for column, part in enumerate(parts):
+            values_nK[self.warmup :, column] = part[self.warmup :]
+        self._require_finite(values_nK[self.warmup :], series["ts_event"][self.warmup :])
+        return values_nK
+
+    def _require_finite(self, values_nK: NDArray[np.float64], ts_event_n: NDArray[Any]) -> None:
+        finite_nK = np.isfinite(values_nK)
+        if finite_nK.all():
+            return
+        row, column = (int(index) for index in np.argwhere(~finite_nK)[0])
+        raise FeatureError(
+            f"feature {self.columns[column]}: expected finite values from bar {self.warmup} of an "
+            f"asset on (its declared warm-up), found {values_nK[row, column]} at bar "
+            f"{self.warmup + row} ({np.datetime64(int(ts_event_n[row]), 'ns')})"
+        )

@@ -1,0 +1,77 @@
+"""Random markets with every kind of trouble: gaps, late starts, early ends, splits, dividends."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from markets.actions import CorporateActions
+from markets.bars import Bars
+
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+def weekdays(count: int) -> np.ndarray:
+    """Weekdays from 2015-01-01 at midnight UTC, in ns."""
+    return np.asarray(pd.bdate_range("2015-01-01", periods=count).as_unit("ns").asi8)
+
+
+def random_bars(
+    seed: int = 0, num_bars: int = 160, num_assets: int = 3, *, trouble: bool = True
+) -> Bars:
+    """Random walks; with trouble: gaps, a late start, an early end, splits and dividends."""
+    rng = np.random.default_rng(seed)
+    shape = (num_bars, num_assets)
+    walk_TA = np.cumsum(rng.normal(0.0, 0.02, shape), axis=0)
+    close_TA = np.exp(walk_TA) * rng.uniform(5.0, 500.0, num_assets)
+    open_TA = close_TA * np.exp(rng.normal(0.0, 0.01, shape))
+    high_TA = np.maximum(open_TA, close_TA) * np.exp(rng.exponential(0.005, shape))
+    low_TA = np.minimum(open_TA, close_TA) * np.exp(-rng.exponential(0.005, shape))
+    volume_TA = rng.lognormal(12.0, 0.5, shape)
+    columns = (open_TA, high_TA, low_TA, close_TA, volume_TA)
+    arrays: dict[str, Any] = dict(zip(FIELDS, columns, strict=True))
+    ts_event = weekdays(num_bars)
+    symbols = tuple(f"S{asset}" for asset in range(num_assets))
+    if not trouble:
+        return Bars.from_arrays(ts_event, symbols, **arrays)
+    missing_TA = rng.random(shape) < 0.05
+    missing_TA[0, 0] = False
+    if num_assets > 1:
+        missing_TA[: num_bars // 4, 1] = True
+    if num_assets > 2:
+        missing_TA[-num_bars // 5 :, 2] = True
+    actions = random_actions(rng, ts_event, symbols)
+    for array in arrays.values():
+        array[missing_TA] = np.nan
+    return Bars.from_arrays(ts_event, symbols, **arrays, actions=actions)
+
+
+def random_actions(
+    rng: np.random.Generator, ts_event: np.ndarray, symbols: tuple[str, ...]
+) -> CorporateActions:
+    """For each symbol two splits and ten dividends, weekends included."""
+    table = []
+    for symbol in symbols:
+        days = rng.choice(np.arange(1, len(ts_event) * 7 // 5 - 2), size=12, replace=False)
+        for number, day in enumerate(days):
+            kind = "split" if number < 2 else "dividend"
+            value = rng.choice([0.1, 2.0, 7.0]) if number < 2 else rng.uniform(0.1, 1.0)
+            table.append((symbol, int(ts_event[0]) + int(day) * 86_400 * 10**9, kind, value))
+    columns = list(zip(*table, strict=True))
+    return CorporateActions(
+        columns[0], np.array(columns[1], np.int64), columns[2], np.array(columns[3])
+    )
+
+
+def after_replaced_by_noise(bars: Bars, last: int, seed: int) -> Bars:
+    """The same bars up to row ``last``; prices, volumes, gaps and actions after it are noise."""
+    noise = random_bars(seed, bars.num_bars, bars.num_assets)
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(bars, name)[: last + 1], getattr(noise, name)[last + 1 :]])
+        for name in FIELDS
+    }
+    now = int(bars.ts_event[last])
+    known, unknown = bars.actions, noise.actions
+    frames = [known.to_pandas()[known.ex_ts <= now], unknown.to_pandas()[unknown.ex_ts > now]]
+    actions = CorporateActions.from_pandas(pd.concat(frames))
+    return Bars.from_arrays(bars.ts_event, bars.symbols, **arrays, actions=actions)

@@ -1,0 +1,181 @@
+"""Declaring, finding and parametrising features."""
+
+import importlib
+import linecache
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features import FeatureConfig, FeatureError, FeaturePipeline, FeatureSpec, catalogue
+from features.fingerprint import fingerprint
+from features.registry import Array, Window, feature, lookup
+from markets.bars import Bars
+from tests.features.random_markets import random_bars, weekdays
+
+MODULE = "tests.features.user_features"
+
+
+def declare(function: Callable[..., Any], **changes: Any) -> None:
+    feature(**{"unit": "1", "source": "a test", **changes})(function)
+
+
+class TestUsersOwnFeature:
+    def test_works_by_configuration(self) -> None:
+        spec = FeatureSpec(name="overnight_gap", parameters={"horizon": 2})
+        config = FeatureConfig(features=(spec,), modules=(MODULE,))
+        bars = random_bars(0, 80, 1, trouble=False)
+        pipeline = FeaturePipeline(config)
+        assert pipeline.names == ("overnight_gap_2", "tradable")
+        assert pipeline.warmup == 2
+        raw_T = pipeline.raw(bars)[0][:, 0, 0]
+        expected_T = 2.0 * np.log(bars.open[2:, 0] / bars.close[:-2, 0])
+        np.testing.assert_allclose(raw_T[2:], expected_T, rtol=1e-14)
+
+    def test_nan_is_refused_with_place_and_time(self) -> None:
+        importlib.import_module(MODULE)
+        close_TA = np.array([[5.0, 1.0], [5.0, 2.0], [5.0, 3.0], [5.0, 2.9]])
+        fields: dict[str, Any] = dict.fromkeys(("open", "high", "low", "close"), close_TA)
+        bars = Bars.from_arrays(weekdays(4), ("A", "B"), **fields, volume=close_TA)
+        message = (
+            "B: feature broken_on_falls: expected finite values from bar 1 of an asset on (its "
+            "declared warm-up), found nan at bar 3 (2015-01-06T"
+        )
+        pipeline = FeaturePipeline(FeatureConfig(features=(FeatureSpec(name="broken_on_falls"),)))
+        with pytest.raises(FeatureError, match=re.escape(message)):
+            pipeline.raw(bars)
+        pipeline.fit(bars, (0, 3)).prime(bars.rows(0, 3))
+        with pytest.raises(FeatureError, match=r"B: feature broken_on_falls: .*2015-01-06T"):
+            pipeline.update(bars.rows(3, 4))
+
+    def test_wrong_shape_is_refused(self) -> None:
+        importlib.import_module(MODULE)
+        config = FeatureConfig(features=(FeatureSpec(name="too_short"),))
+        with pytest.raises(FeatureError, match=r"1 array\(s\) of shape \(80,\), found \[\(79,\)\]"):
+            FeaturePipeline(config).raw(random_bars(0, 80, 1, trouble=False))
+
+    def test_constant_becomes_neutral(self) -> None:
+        importlib.import_module(MODULE)
+        bars = random_bars(0, 80, 2, trouble=False)
+        pipeline = FeaturePipeline(FeatureConfig(features=(FeatureSpec(name="always_three"),)))
+        tensor = pipeline.fit(bars, (0, 50)).transform(bars)
+        assert not tensor.asset_TAF[..., 0].any()
+        assert pipeline.state.asset["always_three"].center == 3.0
+        assert pipeline.state.asset["always_three"].scale == 1.0
+
+
+class TestErrors:
+    def test_unknown_name_has_suggestions(self) -> None:
+        with pytest.raises(
+            FeatureError, match=r"unknown feature 'momentun': did you mean momentum"
+        ):
+            FeaturePipeline(FeatureConfig(features=(FeatureSpec(name="momentun"),)))
+        with pytest.raises(FeatureError, match=r"known: .*atr.*features\.modules"):
+            lookup("zzzzz")
+
+    @pytest.mark.parametrize(
+        ("name", "parameters", "message"),
+        [
+            ("momentum", {"horizon": 0}, r"features\.momentum\.horizon: .* or equal to 1, found 0"),
+            ("momentum", {"horizont": 5}, r"momentum\.horizont: .*parameters: horizon"),
+            ("rsi", {"window": "long"}, r"features\.rsi\.window: .*integer.* found 'long'"),
+            ("bollinger", {"width": -1.0}, r"bollinger\.width: .*greater than 0, found -1.0"),
+            ("log_return", {"window": 1}, r"log_return\.window: .*parameters: none"),
+        ],
+    )
+    def test_parameters(self, name: str, parameters: Any, message: str) -> None:
+        with pytest.raises(FeatureError, match=message):
+            FeaturePipeline(
+                FeatureConfig(features=(FeatureSpec(name=name, parameters=parameters),))
+            )
+
+    def test_column_twice(self) -> None:
+        specs = (
+            FeatureSpec(name="rsi"),
+            FeatureSpec(name="rsi", parameters={"window": 14}),
+        )
+        with pytest.raises(FeatureError, match=r"each column once, found twice: \['rsi_14'\]"):
+            FeaturePipeline(FeatureConfig(features=specs))
+
+    def test_unknown_input(self) -> None:
+        def wishful(tomorrow_T: Array) -> Array:
+            return tomorrow_T
+
+        with pytest.raises(FeatureError, match=r"'wishful': expected .*open_T.* found tomorrow"):
+            declare(wishful)
+
+    def test_parameter_without_default(self) -> None:
+        def vague(close_T: Array, *, window: Window) -> Array:
+            return close_T * window
+
+        with pytest.raises(FeatureError, match="'window' needs a type and a default"):
+            declare(vague)
+
+    def test_shared_feature_of_prices(self) -> None:
+        def market(close_T: Array) -> Array:
+            return close_T
+
+        with pytest.raises(FeatureError, match="a shared feature reads ts_event only, found close"):
+            declare(market, scope="shared")
+
+    def test_name_taken_by_another_module(self) -> None:
+        def rsi(close_T: Array) -> Array:
+            return close_T
+
+        with pytest.raises(FeatureError, match=r"'rsi' is declared twice: in features\.indicators"):
+            declare(rsi)
+        assert lookup("rsi").function.__module__ == "features.indicators"
+
+
+def test_catalogue_is_sorted_and_complete() -> None:
+    names = [entry.name for entry in catalogue()]
+    assert names == sorted(names)
+    assert {"log_return", "macd", "turn_of_month"} <= set(names)
+
+
+class TestFingerprint:
+    """The code's fingerprint changes with the code, and with nothing else."""
+
+    SOURCE = '''
+import numpy as np
+SCALE = 1.0
+def helper(x):
+    return np.sqrt(x)
+def function(close_T):
+    """Text."""
+    return SCALE * helper(close_T)  # comment
+'''
+
+    def fingerprint_of(self, tmp_path: Path, source: str) -> str:
+        path = tmp_path / "probe_module.py"
+        path.write_text(source)
+        namespace: dict[str, Any] = {"__name__": "probe_module"}
+        linecache.clearcache()
+        exec(compile(source, str(path), "exec"), namespace)
+        return fingerprint(namespace["function"])
+
+    @pytest.mark.parametrize(
+        ("old", "new", "same"),
+        [
+            ("# comment", "# other", True),
+            ("Text.", "Other text.", True),
+            ("    return SCALE", "\n    return   SCALE", True),
+            ("np.sqrt(x)", "np.sqrt(x + 0)", False),
+            ("SCALE = 1.0", "SCALE = 2.0", False),
+            ("SCALE * helper", "SCALE / helper", False),
+        ],
+    )
+    def test_changes(self, tmp_path: Path, old: str, new: str, same: bool) -> None:
+        before = self.fingerprint_of(tmp_path, self.SOURCE)
+        after = self.fingerprint_of(tmp_path, self.SOURCE.replace(old, new))
+        assert (before == after) == same
+
+    def test_code_without_source(self) -> None:
+        one: dict[str, Any] = {"__name__": "prompt"}
+        two: dict[str, Any] = {"__name__": "prompt"}
+        exec("def function(x): return x + 1", one)
+        exec("def function(x): return x + 2", two)
+        assert fingerprint(one["function"]) != fingerprint(two["function"])

@@ -1,0 +1,39 @@
+"""Features as a user would declare them in a module of their own."""
+
+import numpy as np
+
+from features.registry import Array, Horizon, feature
+
+GAIN = 2.0
+
+
+@feature(
+    unit="log return",
+    warmup=lambda horizon: horizon,
+    source="a user's own notes, page 1",
+)
+def overnight_gap(open_T: Array, close_T: Array, *, horizon: Horizon = 1) -> Array:
+    """Gap between an earlier close and the open."""
+    gap_T = np.full(len(open_T), np.nan)
+    gap_T[horizon:] = GAIN * np.log(open_T[horizon:] / close_T[:-horizon])
+    return gap_T
+
+
+@feature(unit="1", warmup=1, source="a user's own notes, page 2")
+def broken_on_falls(close_T: Array) -> Array:
+    """Forgets a case: NaN after a fall."""
+    rise_T = np.zeros(len(close_T))
+    rise_T[1:] = np.diff(close_T)
+    return np.where(rise_T >= 0.0, rise_T, np.nan) / close_T
+
+
+@feature(unit="1", source="a user's own notes, page 3")
+def always_three(close_T: Array) -> Array:
+    """A constant."""
+    return np.full(len(close_T), 3.0)
+
+
+@feature(unit="1", source="a user's own notes, page 4")
+def too_short(close_T: Array) -> Array:
+    """One value less than bars."""
+    return close_T[1:]
