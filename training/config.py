@@ -1,0 +1,175 @@
+"""The configuration of the main job: composed by Hydra, validated here, once, into frozen values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from annotated_types import Ge
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from agents.networks import PolicyConfig
+from envs.config import TradingConfig
+from evaluation.judge import EvaluationConfig
+from features.pipeline import FeatureConfig
+from markets.sources.config import DataConfig
+from markets.splits import SplitConfig
+from training.errors import ConfigError, describe_faults
+from training.runtime import Device
+from training.sb3.ppo import PPOConfig
+from training.tracking.config import TrackingConfig
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class AgentConfig:
+    """A flat agent trained by PPO."""
+
+    kind: Literal["ppo"] = "ppo"
+    """Discriminator."""
+    policy: PolicyConfig = Field(default_factory=PolicyConfig)
+    """Networks."""
+    ppo: PPOConfig = Field(default_factory=PPOConfig)
+    """Hyper-parameters."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ScheduleConfig:
+    """How long, how wide, and how often something is kept."""
+
+    total_steps: Annotated[int, Field(ge=1)]
+    """Environment steps of a seed; rounded up to whole rollouts."""
+    num_envs: Annotated[int, Field(ge=1)] = 64
+    """Environments that are played side by side."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] = 100_000
+    """Environment steps between two checkpoints; rounded up to whole rollouts."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """Newest checkpoints that are kept (the best one always is)."""
+    select: Literal["last", "best"] = "best"
+    """Which checkpoint is judged: the last, or the best on the validation span."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainConfig:
+    """Everything that a run depends on."""
+
+    name: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run; its folder is `runs/<name>-<time>`."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """First seed."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of agents, trained with the seeds seed, seed + 1, ..."""
+    device: Device = "auto"
+    """Where networks live: auto, cpu or cuda."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of compiled mathematics; null = the cores of this machine."""
+    runs: str = "runs"
+    """Folder of all runs."""
+    run: str | None = None
+    """Folder of this run; null = made from name and time."""
+    data: DataConfig
+    """Which market."""
+    split: SplitConfig
+    """Which of its bars are for what."""
+    fold: Annotated[int, Field(ge=0)] = 0
+    """Number of the split where there are several (walk-forward)."""
+    features: FeatureConfig
+    """What may be known."""
+    env: TradingConfig
+    """Accounting, costs, reward and episodes of the training."""
+    agent: AgentConfig
+    """What learns."""
+    schedule: ScheduleConfig
+    """How long."""
+    evaluation: EvaluationConfig
+    """How it is judged."""
+    tracking: TrackingConfig
+    """What is recorded where."""
+
+    @model_validator(mode="after")
+    def _rollouts_divide(self) -> Self:
+        ppo, lanes = self.agent.ppo, self.schedule.num_envs
+        if (ppo.steps * lanes) % ppo.minibatch:
+            raise ValueError(
+                f"agent.ppo.minibatch: expected a divisor of agent.ppo.steps * schedule.num_envs "
+                f"= {ppo.steps * lanes}, was {ppo.minibatch}"
+            )
+        return self
+
+    @classmethod
+    def from_hydra(cls, cfg: DictConfig) -> Self:
+        """Validate what Hydra composed.
+
+        Raises:
+            ConfigError: one line for each fault with its path, the expected and the found.
+        """
+        try:
+            container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{error.full_key or 'config'}: {error.msg}") from error
+        return cls.from_container(container)
+
+    @classmethod
+    def from_container(cls, container: object) -> Self:
+        """Validate plain nested data.
+
+        Raises:
+            ConfigError: as `from_hydra`.
+        """
+        try:
+            return _adapter(cls).validate_python(container, extra="forbid")
+        except ValidationError as error:
+            raise ConfigError(describe_faults(error, sorted(_paths(cls)))) from error
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read the `config.yaml` of a run.
+
+        Raises:
+            ConfigError: there is none, or it is not valid.
+        """
+        if not path.is_file():
+            raise ConfigError(f"{path}: expected the configuration of a run, found no such file")
+        try:
+            return cls.from_container(yaml.safe_load(path.read_text()))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: expected YAML, found {error}") from error
+
+    def to_container(self) -> dict[str, Any]:
+        """Plain nested data that `from_container` turns into an equal value."""
+        container: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
+        return container
+
+
+@cache
+def _adapter(kind: type[TrainConfig]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _paths(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of a configuration class that have no alternatives on the way."""
+    for field in fields(kind):
+        path = f"{prefix}{field.name}"
+        yield path
+        if isinstance(field.type, type) and is_dataclass(field.type):
+            yield from _paths(field.type, f"{path}.")
+
+
+def differences(
+    saved: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Dotted paths at which two configurations differ, with both values."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in sorted({*saved, *asked}):
+        path, left, right = f"{prefix}{key}", saved.get(key), asked.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differences(left, right, f"{path}.")
+        elif left != right:
+            found.append((path, left, right))
+    return found

@@ -1,0 +1,211 @@
+"""Training of one seed: learner, callbacks, checkpoints, exact resume."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from agents.policy import TorchPolicy
+from envs.simulator import Simulator
+from evaluation.backtest import backtest
+from training.checkpoint import CheckpointStore, load
+from training.config import TrainConfig
+from training.preparation import Prepared, learner_env
+from training.sb3.ppo import MarketPPO
+from training.sb3.snapshot import capture, restore
+from training.sb3.vec_env import SimulatorVecEnv
+from training.signals import StopRequest
+
+Log = Callable[[Mapping[str, float], int], None]
+"""Takes metrics by name and the environment steps so far."""
+Advance = Callable[[int, float | None], None]
+"""Takes the environment steps so far and the mean episode reward, None when unknown."""
+
+IRRELEVANT = ("name", "seeds", "runs", "run", "threads", "device", "evaluation", "tracking", "fold")
+"""Parts of the configuration that do not change what a seed learns."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a training tells others while it runs."""
+
+    log: Log
+    advance: Advance
+    stop: StopRequest
+    saved: Callable[[Path], None]
+    """Takes the folder of each new checkpoint."""
+
+
+def build_learner(config: TrainConfig, prepared: Prepared, seed: int) -> MarketPPO:
+    """A fresh learner of one seed on the training span."""
+    simulator = Simulator(
+        prepared.market,
+        learner_env(config),
+        config.schedule.num_envs,
+        seed=seed,
+        rows=prepared.split.train,
+        autoreset="same_step",
+    )
+    return MarketPPO(
+        SimulatorVecEnv(simulator),
+        prepared.market.features_TC,
+        config=config.agent.ppo,
+        policy=config.agent.policy,
+        seed=seed,
+        device=config.device,
+    )
+
+
+def policy_of(model: MarketPPO, prepared: Prepared) -> TorchPolicy:
+    """What the learner has learned so far, acting deterministically on the whole market."""
+    space: Any = model.action_space
+    low, high = getattr(space, "low", None), getattr(space, "high", None)
+    return TorchPolicy(model.policy.net, prepared.market.features_TC, low=low, high=high)
+
+
+def learn(
+    config: TrainConfig, prepared: Prepared, seed: int, folder: Path, watch: Watch
+) -> MarketPPO:
+    """Train one seed, or go on from its last checkpoint; the result has the chosen weights.
+
+    Args:
+        config: of the run.
+        prepared: the market.
+        seed: of networks, noise and episodes.
+        folder: the seed's; checkpoints are written into `checkpoints/` below it.
+        watch: who is told.
+
+    Returns:
+        The learner; after a stop request, as it was stopped.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged, of another configuration, or cannot be written.
+    """
+    store = CheckpointStore(folder / "checkpoints", keep_last=config.schedule.keep)
+    model = build_learner(config, prepared, seed)
+    model.set_logger(Logger(folder=None, output_formats=[_MetricWriter(watch.log)]))
+    text = learner_text(config, seed)
+    latest = store.latest()
+    if latest is not None:
+        restore(model, load(latest, configuration=text))
+    files = {"config.yaml": text, "features.json": prepared.pipeline.to_json()}
+    callback = _Callback(config, prepared, store, files, watch)
+    left = config.schedule.total_steps - model.num_timesteps
+    if left > 0 and not watch.stop.requested:
+        model.learn(left, callback=callback, reset_num_timesteps=latest is None)
+        model.logger.dump(model.num_timesteps)
+        callback.finish()
+    if not watch.stop.requested:
+        choose(config, model, store)
+    return model
+
+
+def choose(config: TrainConfig, model: MarketPPO, store: CheckpointStore) -> Path:
+    """Load the weights that are judged: of the last or of the best checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of another configuration.
+    """
+    path = store.best() if config.schedule.select == "best" else None
+    path = path or store.latest()
+    assert path is not None  # noqa: S101 - the end of a training has saved one
+    model.policy.net.load_state_dict(dict(load(path).weights))
+    return path
+
+
+def learner_text(config: TrainConfig, seed: int) -> str:
+    """The part of the configuration that decides what a seed learns, as YAML."""
+    kept = {k: v for k, v in config.to_container().items() if k not in IRRELEVANT}
+    return yaml.safe_dump(kept | {"seed": seed, "fold": config.fold}, sort_keys=True)
+
+
+class _Callback(BaseCallback):
+    """Progress at every step; stop requests and checkpoints between two updates."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        prepared: Prepared,
+        store: CheckpointStore,
+        files: Mapping[str, str],
+        watch: Watch,
+    ) -> None:
+        super().__init__()
+        self._config, self._prepared = config, prepared
+        self._store, self._files, self._watch = store, files, watch
+        self._env = learner_env(config)
+        self._period = config.schedule.checkpoint_steps
+
+    def _on_training_start(self) -> None:
+        latest = self._store.latest()
+        self._saved = self.num_timesteps if latest else None
+        self._periods = self.num_timesteps // self._period
+
+    def _on_rollout_start(self) -> None:
+        model, stop = self._learner, self._watch.stop
+        model.stop_requested = stop.requested
+        # Multiples of the period, whatever was resumed where: the same candidates to choose from.
+        if model.num_timesteps // self._period > self._periods:
+            self._periods = model.num_timesteps // self._period
+            self._save(judged=True)
+        rewards = [episode["r"] for episode in model.ep_info_buffer or ()]
+        self._watch.advance(model.num_timesteps, float(np.mean(rewards)) if rewards else None)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def finish(self) -> None:
+        """Keep the end of the training, or where a stop request has ended it."""
+        complete = self._learner.num_timesteps >= self._config.schedule.total_steps
+        if self._saved != self._learner.num_timesteps:
+            self._save(judged=complete)
+
+    @property
+    def _learner(self) -> MarketPPO:
+        assert isinstance(self.model, MarketPPO)  # noqa: S101 - SB3 types the base class
+        return self.model
+
+    def _save(self, *, judged: bool) -> None:
+        model = self._learner
+        score = self._score(model) if judged else None
+        path = self._store.save(model.num_timesteps, capture(model, self._files), score=score)
+        self._saved = model.num_timesteps
+        self._watch.saved(path)
+
+    def _score(self, model: MarketPPO) -> float | None:
+        """Log growth on the validation span a bar, None where there is no such span."""
+        rows = self._prepared.split.validation
+        if not rows.size:
+            return None
+        ledger = backtest(
+            policy_of(model, self._prepared), self._prepared.market, self._env, rows, seed=0
+        )
+        growth = float(np.log(ledger.equity[-1] / ledger.equity[0]) / (len(ledger.equity) - 1))
+        self._watch.log({"validation/log_growth_per_bar": growth}, model.num_timesteps)
+        return growth
+
+
+class _MetricWriter(KVWriter):
+    """SB3's logger as a source of metrics for a tracker."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Hand on what is a number."""
+        del key_excluded
+        numbers = {k: float(v) for k, v in key_values.items() if isinstance(v, int | float)}
+        self._log(numbers, step)
+
+    def close(self) -> None:
+        """Nothing to release."""

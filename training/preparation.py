@@ -1,0 +1,87 @@
+"""From the configuration to what is learned on: data, split, features, the kernel's market."""
+
+from dataclasses import dataclass, replace
+
+from envs.config import ObservationConfig, TradingConfig
+from envs.market_arrays import MarketArrays
+from features.pipeline import FeaturePipeline
+from markets.bars import Bars
+from markets.manifest import Manifest
+from markets.sources.config import load_dataset
+from markets.splits import Rows, Split
+from training.config import TrainConfig
+from training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything between the data and the learner."""
+
+    bars: Bars
+    """The market as it happened."""
+    manifest: Manifest
+    """Where it comes from."""
+    split: Split
+    """Rows to learn on, to choose on, to report; the warm-up is cut from the first."""
+    pipeline: FeaturePipeline
+    """Fitted on the training rows only."""
+    market: MarketArrays
+    """Prices, actions and features as the kernel reads them."""
+
+    def rows(self, span: str) -> Rows:
+        """Rows of "train", "validation" or "test"."""
+        rows: Rows = getattr(self.split, span)
+        return rows
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Load, split, fit the features on the training span, and pack the market.
+
+    Raises:
+        ConfigError: the split leaves a span without a single step.
+        ValueError: as the packages say; the data, the split or the features do not fit.
+    """
+    dataset = load_dataset(config.data)
+    bars = dataset.bars
+    splits = config.split.splits(bars.ts_event)
+    if config.fold >= len(splits):
+        raise ConfigError(f"fold: expected a number below {len(splits)}, was {config.fold}")
+    split = splits[config.fold]
+    pipeline = FeaturePipeline(config.features).fit(bars, split.train)
+    return assemble(config, bars, dataset.manifest, split, pipeline)
+
+
+def assemble(
+    config: TrainConfig, bars: Bars, manifest: Manifest, split: Split, pipeline: FeaturePipeline
+) -> Prepared:
+    """Pack the market with a fitted pipeline, and cut the warm-up from the training span.
+
+    Raises:
+        ConfigError: a span is shorter than its purpose needs.
+    """
+    features = pipeline.transform(bars)
+    market = MarketArrays.from_bars(bars, features.flat(), warmup=features.warmup)
+    first = market.first_bar + config.env.observation.window - 1
+    start = max(split.train.start, first)
+    need = (config.env.episode.length or 1) + 1
+    if split.train.stop - start < need:
+        raise ConfigError(
+            f"split.train: expected at least {first + need} bars (warm-up {market.first_bar}, "
+            f"window {config.env.observation.window}, episode {need - 1}), "
+            f"found rows {split.train.start} to {split.train.stop}"
+        )
+    split = replace(split, train=Rows(start, split.train.stop))
+    for name in ("validation", "test"):
+        rows = getattr(split, name)
+        if 0 < rows.size < 2 or (rows.size and rows.start < first):
+            raise ConfigError(
+                f"split.{name}: expected at least 2 bars after the warm-up of {first} bars, "
+                f"found rows {rows.start} to {rows.stop}"
+            )
+    return Prepared(bars, manifest, split, pipeline, market)
+
+
+def learner_env(config: TrainConfig) -> TradingConfig:
+    """The training's environment: index observations over the encoder's window."""
+    window = max(config.env.observation.window, config.agent.policy.encoder.window)
+    return replace(config.env, observation=ObservationConfig(kind="index", window=window))
