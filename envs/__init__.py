@@ -1,1 +1,5 @@
-"""Gymnasium market environments on one compiled kernel."""
+"""Gymnasium trading environments on one compiled kernel; importing registers their ids."""
+
+from envs.registration import register
+
+register()

@@ -1,0 +1,50 @@
+"""The registered Gymnasium ids; `import envs` registers them."""
+
+from types import MappingProxyType
+from typing import Any
+
+import gymnasium
+
+_STOCKS = {"market": "us_stocks"}
+_INDEX = {"market": "nasdaq", "action": "levels"}
+
+ENVIRONMENTS = MappingProxyType(
+    {
+        "perennial/Trading-v0": {"observation": "window", "action": "simplex", **_STOCKS},
+        "perennial/TradingIndex-v0": {"observation": "index", "action": "simplex", **_STOCKS},
+        "perennial/TradingLongShort-v0": {
+            "observation": "window",
+            "action": "long_short",
+            **_STOCKS,
+        },
+        "perennial/TradingLongShortIndex-v0": {
+            "observation": "index",
+            "action": "long_short",
+            **_STOCKS,
+        },
+        "perennial/TradingShares-v0": {"observation": "window", "action": "shares", **_STOCKS},
+        "perennial/TradingSharesIndex-v0": {"observation": "index", "action": "shares", **_STOCKS},
+        "perennial/TradingLevels-v0": {"observation": "window", **_INDEX},
+        "perennial/TradingLevelsIndex-v0": {"observation": "index", **_INDEX},
+    }
+)
+"""Ids and what they fix; every other argument of `envs.trading_env.TradingEnv` may be given to
+`gymnasium.make`. The default market is the training part of data that comes with the installation:
+five US stocks, and for the discrete levels of one asset the NASDAQ composite index."""
+
+
+def register() -> None:
+    """Register every id with both faces; safe to call again."""
+    for name, arguments in ENVIRONMENTS.items():
+        if name not in gymnasium.registry:
+            kwargs: dict[str, Any] = dict(arguments)
+            gymnasium.register(
+                id=name,
+                entry_point="envs.trading_env:TradingEnv",
+                vector_entry_point="envs.vector_env:TradingVectorEnv",
+                # The environment enforces the order of calls itself, and the conformance suite
+                # runs the checkers: wrappers in every step would only cost time.
+                order_enforce=False,
+                disable_env_checker=True,
+                kwargs=kwargs,
+            )

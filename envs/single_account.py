@@ -1,0 +1,72 @@
+"""A simulator of one account whose step costs little more than the kernel's call."""
+
+from collections.abc import Sequence
+from typing import NoReturn, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.config import TradingConfig
+from envs.guards import ActionError, EpisodeError
+from envs.kernel.observation import CURRENT
+from envs.kernel.step import NO_FAULT
+from envs.market_arrays import MarketArrays
+from envs.simulator import Simulator
+
+
+class SingleAccount(Simulator):
+    """One lane, with terms and trades, and without the checks and copies that batches need.
+
+    Attributes:
+        action_D: Where the next action is written before `advance`.
+        observation_O: `[bar, account (P)]` now, a read-only view.
+        reward, equity, terminated, truncated, projected, liquidated, bar, projection_count:
+            One-element views of the lane's state; indexing them gives Python numbers.
+        terms_7, trades_A: Terms and signed fills of the last step, read-only views.
+    """
+
+    def __init__(
+        self,
+        market: MarketArrays,
+        config: TradingConfig,
+        *,
+        rows: tuple[int, int] | None = None,
+        lane: int = 0,
+    ) -> None:
+        super().__init__(market, config, 1, seed=0, rows=rows, record_terms=True, lane_offset=lane)
+        self._arguments = (self._actions, *self._arrays)
+        self.action_D = self._actions[0]
+        self.observation_O = self._observation[CURRENT, 0].view()
+        self.observation_O.flags.writeable = False
+        self.terms_7 = self.terms_N7[0]
+        self.trades_A = self.trades_NA[0]
+        self.reward = cast("Sequence[float]", self.reward_N.data)
+        self.equity = cast("Sequence[float]", self.equity_N.data)
+        self.terminated = cast("Sequence[bool]", self.terminated_N.data)
+        self.truncated = cast("Sequence[bool]", self.truncated_N.data)
+        self.projected = cast("Sequence[bool]", self.projected_N.data)
+        self.liquidated = cast("Sequence[bool]", self.liquidated_N.data)
+        self.bar = cast("Sequence[int]", self.bar_N.data)
+        self.projection_count = cast("Sequence[int]", self.projection_count_N.data)
+
+    def advance(self) -> None:
+        """Take one step with the action in `action_D`.
+
+        Raises:
+            ActionError: The action is not finite; nothing has changed then.
+            EpisodeError: The episode has ended; nothing has changed then.
+        """
+        code = self._step(*self._arguments)
+        if code != NO_FAULT:
+            self._raise_fault(code)
+
+    def fill_values(self) -> NDArray[np.float64]:
+        """Return the signed value traded in each asset in the last step, currency, (A,)."""
+        price_A = self.fill_price_NA[0]
+        return np.where(self.trades_A != 0.0, self.trades_A * price_A, 0.0)
+
+    def _raise_fault(self, code: int) -> NoReturn:
+        if code < NO_FAULT:
+            raise EpisodeError("the episode has ended; call reset before the next step")
+        found = self.action_D[code]
+        raise ActionError(f"action[{code}]: expected a finite number, found {found}")
