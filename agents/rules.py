@@ -24,6 +24,7 @@ __all__ = [
     "EqualWeight",
     "InverseVolatility",
     "RandomWeights",
+    "Rule",
     "TimeSeriesMomentum",
 ]
 
@@ -37,7 +38,7 @@ class _Decision:
     tradable: NDArray[np.bool_]
 
 
-class _Rule:
+class Rule:
     """What all rules share: the mask, the schedule, and the room left by frozen positions.
 
     Args:
@@ -66,8 +67,11 @@ class _Rule:
         """Forget all episodes; ``num_envs`` accounts follow."""
         self._started_N = np.zeros(num_envs, dtype=bool)
 
-    def act(self, observation_NO: NDArray[np.float32]) -> NDArray[np.float64]:
+    def act(self, observation_NO: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
         """Target weights (N, A), each row on the simplex with cash as the rest.
+
+        Weights observed in float32 come back with its rounding, 6e-8, which is an order of that
+        size where a rule means to hold; observed in float64 they order nothing.
 
         Raises:
             ValueError: another number of accounts than `reset` announced, or another width.
@@ -94,11 +98,11 @@ class _Rule:
         return np.zeros(now.tradable.shape)
 
 
-class Cash(_Rule):
+class Cash(Rule):
     """Does nothing: everything stays in cash, and positions that it may find are sold."""
 
 
-class EqualWeight(_Rule):
+class EqualWeight(Rule):
     r"""The same weight for every asset that trades, restored on each bar of the schedule.
 
     .. math:: x_a = 1/k
@@ -111,7 +115,7 @@ class EqualWeight(_Rule):
         return _normalised(now.tradable.astype(np.float64))
 
 
-class BuyAndHold(_Rule):
+class BuyAndHold(Rule):
     r"""Equal weights at the start, then no trade but to make room for an asset that starts late.
 
     When n assets trade for the first time beside k that are held, each newcomer gets
@@ -146,7 +150,7 @@ class BuyAndHold(_Rule):
         return np.asarray(np.where(now.tradable, now.held * scale_N1, frozen_NA) + newcomers_NA)
 
 
-class InverseVolatility(_Rule):
+class InverseVolatility(Rule):
     r"""Weights inverse to trailing volatility, so that each asset brings the same risk.
 
     .. math:: x_a = \sigma_a^{-1} / \sum_b \sigma_b^{-1}
@@ -181,7 +185,7 @@ class InverseVolatility(_Rule):
         return _normalised(np.where(unknown_N1, now.tradable.astype(np.float64), inverse_NA))
 
 
-class TimeSeriesMomentum(_Rule):
+class TimeSeriesMomentum(Rule):
     r"""Holds what has risen over the past: each asset's equal slot, or cash in its stead.
 
     .. math:: x_a = \tfrac1k \, 1\{m_a > 0\}, \quad m_a = P_{t,a} / P_{t-L,a} - 1
@@ -213,7 +217,7 @@ class TimeSeriesMomentum(_Rule):
         return _normalised(now.tradable.astype(np.float64)) * self._risen_TA[now.bars]
 
 
-class RandomWeights(_Rule):
+class RandomWeights(Rule):
     r"""Random trades of a given size: what turnover alone, without knowledge, brings and costs.
 
     The first decision is a portfolio drawn uniformly from the simplex of cash and the assets that

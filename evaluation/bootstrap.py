@@ -21,7 +21,8 @@ and three or five seeds in 94% to 98%.
 Dimensions: T bars, K seeds, B resamples.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -39,6 +40,7 @@ __all__ = [
     "Statistic",
     "block_length",
     "combined_interval",
+    "combined_intervals",
     "paired_interval",
     "seed_interval",
     "stationary_indices",
@@ -181,9 +183,9 @@ def seed_interval(figures_K: Float[np.ndarray, "K"], level: float = 0.95) -> Int
     mean = float(np.mean(figures_K))
     count = len(figures_K)
     if count < 2:
-        return Interval(mean, -np.inf, np.inf, level)
+        return Interval(mean, -math.inf, math.inf, level)
     quantile = float(stats.t.ppf(0.5 + level / 2.0, count - 1))
-    half = quantile * float(np.std(figures_K, ddof=1)) / np.sqrt(count)
+    half = quantile * float(np.std(figures_K, ddof=1)) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half, level)
 
 
@@ -193,7 +195,17 @@ def combined_interval(
     config: BootstrapConfig,
     baseline_LT: Float[np.ndarray, "L U"] | None = None,
 ) -> Interval:
-    r"""Interval of a figure's mean over seeds, over redrawn seeds and redrawn histories.
+    """`combined_intervals` for one figure."""
+    return combined_intervals(returns_KT, {"": statistic}, config, baseline_LT)[""]
+
+
+def combined_intervals(
+    returns_KT: Float[np.ndarray, "K T"],
+    statistics: Mapping[str, Statistic],
+    config: BootstrapConfig,
+    baseline_LT: Float[np.ndarray, "L U"] | None = None,
+) -> dict[str, Interval]:
+    r"""Intervals of figures' means over seeds, over redrawn seeds and redrawn histories.
 
     For resample b with the history :math:`i_b` and K seeds drawn with replacement,
 
@@ -207,13 +219,13 @@ def combined_interval(
 
     Args:
         returns_KT: simple returns per bar of each seed.
-        statistic: the figure.
+        statistics: the figures by name; all of them see the same redrawn histories.
         config: level, resamples, block length and seed.
         baseline_LT: simple returns of the baseline on the same bars, the mean over its L lanes
-            (a random baseline has several) being compared; none for the figure itself.
+            (a random baseline has several) being compared; none for the figures themselves.
 
     Returns:
-        Mean figure (less the baseline's) and its percentile interval.
+        For each figure its mean (less the baseline's) and its percentile interval.
 
     Raises:
         ValueError: series on different numbers of bars.
@@ -223,47 +235,57 @@ def combined_interval(
         raise ValueError(
             f"baseline_LT: expected {returns_KT.shape[1]} bars, found {baseline.shape[1]}"
         )
+    count = len(returns_KT)
+    both_MT = np.concatenate([returns_KT, baseline])
     gain_T = np.mean(returns_KT, axis=0) - (np.mean(baseline, axis=0) if len(baseline) else 0.0)
     rng = np.random.default_rng(config.seed)
     mean_block = config.block_length or block_length(np.asarray(gain_T))
-    indices_BT = stationary_indices(returns_KT.shape[1], mean_block, config.resamples, rng)
-    figures_KB = _resampled(returns_KT, statistic, indices_BT)
-    offset_B = _resampled(baseline, statistic, indices_BT).mean(axis=0) if len(baseline) else 0.0
-    redrawn_B = _redraw_seeds(figures_KB, config.level, rng) - offset_B
-    estimate = float(np.mean(statistic(returns_KT)))
-    if len(baseline):
-        estimate -= float(np.mean(statistic(baseline)))
-    low, high = _quantiles(redrawn_B, config.level)
-    return Interval(estimate, low, high, config.level)
+    figures = _resampled(both_MT, statistics, mean_block, config.resamples, rng)
+    chosen_KB = rng.integers(0, count, size=(count, config.resamples))
+    intervals = {}
+    for name, figures_MB in figures.items():
+        point_M = statistics[name](both_MT)
+        estimate = float(np.mean(point_M[:count]))
+        redrawn_B = _redraw_seeds(figures_MB[:count], chosen_KB, config.level)
+        if len(baseline):
+            estimate -= float(np.mean(point_M[count:]))
+            redrawn_B = redrawn_B - np.mean(figures_MB[count:], axis=0)
+        intervals[name] = Interval(estimate, *_quantiles(redrawn_B, config.level), config.level)
+    return intervals
 
 
 def _redraw_seeds(
-    figures_KB: Float[np.ndarray, "K B"], level: float, rng: np.random.Generator
+    figures_KB: Float[np.ndarray, "K B"], chosen_KB: Int[np.ndarray, "K B"], level: float
 ) -> Float[np.ndarray, "B"]:
     """Mean over redrawn seeds, its spread widened to that of a t interval."""
-    count, resamples = figures_KB.shape
+    count = len(figures_KB)
     mean_B = np.mean(figures_KB, axis=0)
     if count < 2:
         return np.asarray(mean_B)
-    chosen_KB = rng.integers(0, count, size=(count, resamples))
     redrawn_B = np.mean(np.take_along_axis(figures_KB, chosen_KB, axis=0), axis=0)
     tail = 0.5 + level / 2.0
     student = float(stats.t.ppf(tail, count - 1)) / float(stats.norm.ppf(tail))
-    widen = student * np.sqrt(count / (count - 1.0))
+    widen = student * math.sqrt(count / (count - 1.0))
     return np.asarray(mean_B + widen * (redrawn_B - mean_B))
 
 
 def _resampled(
-    returns_KT: Float[np.ndarray, "K T"], statistic: Statistic, indices_BT: Int[np.ndarray, "B T"]
-) -> Float[np.ndarray, "K B"]:
-    """The figure of every series on every redrawn history, in batches that fit in memory."""
-    resamples, num_bars = indices_BT.shape
-    step = max(1, _BATCH_VALUES // max(1, num_bars * len(returns_KT)))
-    parts = [
-        statistic(returns_KT[:, indices_BT[start : start + step]])
-        for start in range(0, resamples, step)
-    ]
-    return np.concatenate(parts, axis=1)
+    returns_MT: Float[np.ndarray, "M T"],
+    statistics: Mapping[str, Statistic],
+    mean_block: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Float[np.ndarray, "M B"]]:
+    """Every figure of every series on every redrawn history, in batches that fit in memory."""
+    step = max(1, _BATCH_VALUES // max(1, returns_MT.size))
+    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
+    for start in range(0, resamples, step):
+        batch = min(step, resamples - start)
+        indices_BT = stationary_indices(returns_MT.shape[1], mean_block, batch, rng)
+        redrawn_MBT = returns_MT[:, indices_BT]
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(redrawn_MBT))
+    return {name: np.concatenate(batches, axis=1) for name, batches in parts.items()}
 
 
 def _quantiles(figures_B: Float[np.ndarray, "B"], level: float) -> tuple[float, float]:

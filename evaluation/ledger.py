@@ -88,7 +88,7 @@ class Trades:
     shares: NDArray[np.float64]
     """Signed shares, purchases positive."""
     price: NDArray[np.float64]
-    """Price before costs, in currency per share."""
+    """Price of the fill, half spread and slippage included, in currency per share."""
     cost: NDArray[np.float64]
     """Fees, spread and slippage of this fill in currency: its bar's, shared by traded value."""
 

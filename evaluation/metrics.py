@@ -251,10 +251,15 @@ def exposure(weights_NTA: Float[np.ndarray, "*N T A"]) -> Float[np.ndarray, "*N"
 
 
 def cost_rate_bps(
-    costs_NT: Float[np.ndarray, "*N T"], notional_NT: Float[np.ndarray, "*N T"]
+    costs_NT: Float[np.ndarray, "*N T"], notional_NM: Float[np.ndarray, "*N M"]
 ) -> Float[np.ndarray, "*N"]:
-    r"""Trading costs in basis points of the traded value, :math:`10^4 \sum c_t / \sum |v_t|`."""
-    return np.asarray(1e4 * _ratio(np.sum(costs_NT, axis=-1), np.sum(notional_NT, axis=-1)))
+    r"""Trading costs in basis points of the traded value, :math:`10^4 \sum_t c_t / \sum_m |v_m|`.
+
+    Args:
+        costs_NT: trading costs of each bar, in currency.
+        notional_NM: absolute value of each of M fills, in currency.
+    """
+    return np.asarray(1e4 * _ratio(np.sum(costs_NT, axis=-1), np.sum(notional_NM, axis=-1)))
 
 
 def cost_drag_bps(
