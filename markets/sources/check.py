@@ -1,4 +1,4 @@
-"""A second look at a data set: faults, gaps, extreme moves, stale opens, actions."""
+"""A second look at a data set: faults, gaps, extreme moves, suspicious values, actions."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from markets.bars import Bars
 from markets.calendars import NS_PER_DAY, check_name, session_of, sessions
 from markets.errors import MarketDataError
+from markets.inspection import Suspicion, suspicious
 from markets.manifest import Manifest
 from markets.sources.config import DataConfig, changed
 from markets.times import show
@@ -16,9 +17,6 @@ __all__ = ["CheckReport", "Gap", "Move", "check_bars", "check_config"]
 
 MOVE_SIGMAS = 10.0
 """A move of more robust standard deviations than this is listed."""
-STALE_SHARE = 0.3
-"""A larger share of opens that repeat the last close means that the open was not traded."""
-_DAILY = 400.0  # bars a year up to which bars count as daily
 _SHOWN = 8
 
 
@@ -48,14 +46,12 @@ class Move:
         when: Time of the bar, ISO 8601.
         change: Return since the symbol's last bar, splits and dividends included, as a fraction.
         sigmas: The same move in robust standard deviations of the symbol's log returns.
-        hint: What it may be.
     """
 
     symbol: str
     when: str
     change: float
     sigmas: float
-    hint: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +65,7 @@ class CheckReport:
         summary: Size and time axis in words; empty if nothing could be loaded.
         gaps: Sessions without a bar and bars without a session.
         moves: The most extreme moves.
+        suspicions: Values that are possible but improbable: spikes, unrecorded splits, stale opens.
         warnings: Anything else that a reader should know.
         actions: Number of splits and dividends by symbol.
     """
@@ -79,6 +76,7 @@ class CheckReport:
     summary: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
     moves: tuple[Move, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
     warnings: tuple[str, ...] = ()
     actions: tuple[tuple[str, int, int], ...] = ()
 
@@ -99,9 +97,10 @@ class CheckReport:
         for gap in self.gaps:
             lines += _gap_lines(gap)
         lines += [
-            f"  move      {m.symbol} {m.when}: {m.change:+.1%}, {m.sigmas:.0f} sigmas{m.hint}"
+            f"  move      {m.symbol} {m.when}: {m.change:+.1%}, {m.sigmas:.0f} sigmas"
             for m in self.moves
         ]
+        lines += _suspicion_lines(self.suspicions)
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -129,9 +128,8 @@ def _gap_lines(gap: Gap) -> list[str]:
         if days:
             more = ", ..." if len(days) > _SHOWN else ""
             shown = ", ".join(days[:_SHOWN])
-            lines.append(
-                f"  gap       {gap.symbol} {gap.calendar}: {len(days)} {what}: {shown}{more}"
-            )
+            where = f"{gap.symbol} {gap.calendar}"
+            lines.append(f"  gap       {where}: {len(days)} {what}: {shown}{more}")
     return lines
 
 
@@ -170,6 +168,7 @@ def check_config(config: DataConfig, name: str, calendar: str | None = None) -> 
         summary=(*after, *report.summary),
         gaps=report.gaps,
         moves=report.moves,
+        suspicions=report.suspicions,
         warnings=report.warnings,
         actions=report.actions,
     )
@@ -195,7 +194,8 @@ def check_bars(bars: Bars, calendar: str | None = None) -> CheckReport:
             gap for a in range(bars.num_assets) if (gap := _gap(bars, a, calendar)) is not None
         ),
         moves=tuple(sorted(moves, key=lambda move: -move.sigmas)[:_SHOWN]),
-        warnings=tuple(w for a in range(bars.num_assets) for w in _warnings(bars, a)),
+        suspicions=suspicious(bars),
+        warnings=tuple(_silent(bars)),
         actions=tuple(
             (symbol, kinds.count((symbol, "split")), kinds.count((symbol, "dividend")))
             for symbol in bars.symbols
@@ -244,7 +244,8 @@ def _total_log_returns(bars: Bars, asset: int, rows: NDArray[np.int64]) -> NDArr
     cash = np.cumsum(bars.dividend_TA[:, asset] * shares)
     value = bars.close[rows, asset] * shares[rows]
     paid = np.diff(cash[rows])
-    return np.log((value[1:] + paid) / value[:-1])
+    returns: NDArray[np.float64] = np.log((value[1:] + paid) / value[:-1])
+    return returns
 
 
 def _moves(bars: Bars, asset: int) -> list[Move]:
@@ -262,45 +263,27 @@ def _moves(bars: Bars, asset: int) -> list[Move]:
             when=show(int(bars.ts_event[rows[i + 1]])),
             change=float(np.expm1(returns[i])),
             sigmas=float(sigmas[i]),
-            hint=_hint(returns, i),
         )
-        for i in np.flatnonzero(sigmas > MOVE_SIGMAS)
+        for i in np.flatnonzero(sigmas > MOVE_SIGMAS).tolist()
     ]
 
 
-def _hint(returns: NDArray[np.float64], i: int) -> str:
-    """Say what a move may be: a split that is not in the actions, or an erroneous print."""
-    following = returns[i + 1] if i + 1 < len(returns) else 0.0
-    if abs(returns[i]) > 0.1 and abs(returns[i] + following) < 0.3 * abs(returns[i]):
-        return ", taken back by the next bar: an erroneous price?"
-    ratio = np.exp(abs(returns[i]))
-    whole = round(float(ratio))
-    if whole >= 2 and abs(ratio / whole - 1.0) < 0.04:
-        split = f"{whole}:1" if returns[i] < 0 else f"1:{whole}"
-        return f": a {split} split that is not in the actions?"
-    return ""
-
-
-def _warnings(bars: Bars, asset: int) -> list[str]:
-    rows = _present(bars, asset)
-    symbol = bars.symbols[asset]
-    warnings = []
-    silent = int((bars.volume[rows, asset] == 0).sum())
-    if silent:
-        warnings.append(
-            f"{symbol}: {silent} bars without volume: an order limited by it stays open"
-        )
-    repeated = bars.open[rows[1:], asset] == bars.close[rows[:-1], asset]
-    share = float(repeated.mean()) if len(repeated) else 0.0
-    if share > STALE_SHARE and bars.bars_per_year < _DAILY:
-        warnings.append(
-            f"{symbol}: {share:.0%} of the opens repeat the last close: they were not traded, and"
-            " filling at the open means nothing"
-        )
-    wide = bars.high[rows, asset] > 2.0 * bars.low[rows, asset]
-    warnings += [
-        f"{symbol} {show(int(bars.ts_event[rows[i]]))}: low {bars.low[rows[i], asset]:g}, high"
-        f" {bars.high[rows[i], asset]:g}: erroneous prices?"
-        for i in np.flatnonzero(wide & (bars.low[rows, asset] > 0))[:_SHOWN]
+def _silent(bars: Bars) -> list[str]:
+    """Say which symbols have bars without volume."""
+    counts = ((bars.volume == 0) & ~bars.missing).sum(axis=0)
+    return [
+        f"{symbol}: {count} bars without volume: a volume limit fills nothing there"
+        for symbol, count in zip(bars.symbols, counts.tolist(), strict=True)
+        if count
     ]
-    return warnings
+
+
+def _suspicion_lines(suspicions: tuple[Suspicion, ...]) -> list[str]:
+    """The first suspicions of each kind, and how many there are."""
+    lines = []
+    for kind in dict.fromkeys(suspicion.kind for suspicion in suspicions):
+        mine = [suspicion for suspicion in suspicions if suspicion.kind == kind]
+        lines += [f"  suspect   {kind}: {suspicion}" for suspicion in mine[:_SHOWN]]
+        if len(mine) > _SHOWN:
+            lines.append(f"  suspect   {kind}: {len(mine) - _SHOWN} more")
+    return lines

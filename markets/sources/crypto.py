@@ -7,6 +7,7 @@ most exchanges, and stay so: missing, never filled.
 
 import importlib
 import importlib.metadata
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -198,7 +199,9 @@ class _Fetch:
             raise DownloadError(
                 f"{self._where}: expected a list of bars, found another answer: {plain(error)}"
             ) from None
-        return sorted((self._checked(row) for row in page), key=lambda row: row[0])
+        rows = [self._checked(row) for row in page]
+        priced = [row for row in rows if not np.isnan(row[1:5]).all()]  # empty: no trade
+        return sorted(priced, key=lambda row: row[0])
 
     def _checked(self, row: Any) -> list[float]:  # noqa: ANN401 - the exchange's answer
         if not isinstance(row, list) or len(row) < 6 or row[0] is None:
@@ -242,9 +245,16 @@ def _exchange(ccxt: Any, config: CryptoSource) -> Any:  # noqa: ANN401 - untyped
             **credentials(config.exchange),
             "timeout": int(config.timeout_s * 1000),
             "enableRateLimit": True,
-            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
         }
     )
+    exchange.logger = logging.getLogger(f"{__name__}.exchange")  # ccxt's own shows keys at DEBUG
+    exchange.logger.setLevel(logging.WARNING)
+    exchange.options["fetchMargins"] = False  # a signed request that bars do not need
+    exchange.has["fetchCurrencies"] = False  # bars need no list of currencies
+    markets = exchange.options.get("fetchMarkets")
+    derivatives = any(":" in symbol for symbol in config.symbols or ())
+    if isinstance(markets, dict) and "types" in markets and not derivatives:
+        markets["types"] = ["spot"]  # else some exchanges are asked for four lists of markets
     if config.base_url is not None:
         exchange.urls["api"] = _routed(exchange.urls["api"], config.base_url)
         exchange.enableRateLimit = False  # a server of one's own has no quota

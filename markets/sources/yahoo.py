@@ -10,6 +10,7 @@ fetched.
 import contextlib
 import importlib
 import importlib.metadata
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -136,7 +137,8 @@ class YahooSource(DownloadConfig):
         index = pd.DatetimeIndex(starts if daily else ends, tz=None if daily else "UTC")
         bars = frame[list(_FIELDS)].set_axis(index.rename("ts_event"), axis=0)
         bars.insert(0, "symbol", symbol)
-        return bars[ends <= pd.Timestamp(download.retrieved).as_unit("ns").value]
+        priced = bars["close"].notna().to_numpy()  # yfinance makes rows for events without a bar
+        return bars[priced & (ends <= pd.Timestamp(download.retrieved).as_unit("ns").value)]
 
 
 def _request(config: YahooSource, symbol: str) -> dict[str, Any]:
@@ -194,7 +196,7 @@ class _Fetch:
     def __call__(self) -> Download:
         yfinance = _yfinance()
         with _quiet(yfinance), _session(self.config) as session:
-            history, metadata = retrying(lambda: self._ask(yfinance, session), self.config.retry)
+            history, currency = retrying(lambda: self._ask(yfinance, session), self.config.retry)
         if history.empty:
             raise DownloadError(
                 f"yfinance {self.symbol}: expected bars from {self.config.start}, found none"
@@ -204,10 +206,10 @@ class _Fetch:
             tables={"bars": _table(history, daily=self.config.interval == "1d")},
             retrieved=utc_now().isoformat(),
             client=f"yfinance {importlib.metadata.version('yfinance')}",
-            metadata={"currency": metadata.get("currency")},
+            metadata={"currency": currency},
         )
 
-    def _ask(self, yfinance: Any, session: Any) -> tuple[pd.DataFrame, dict[str, Any]]:  # noqa: ANN401 - untyped package
+    def _ask(self, yfinance: Any, session: Any) -> tuple[pd.DataFrame, str | None]:  # noqa: ANN401 - untyped package
         # yfinance remembers answers, failures included: a retry must not meet the old one.
         yfinance.data.YfData.cache_get.cache_clear()
         ticker = yfinance.Ticker(self.symbol, session=session)
@@ -219,7 +221,7 @@ class _Fetch:
                 actions=True,
                 timeout=self.config.timeout_s,
             )
-            return history, dict(ticker.get_history_metadata())
+            return history, ticker.get_history_metadata().get("currency")
         except TransientError as error:
             raise TransientError(f"yfinance {self.symbol}: {error}", error.wait_s) from None
         except yfinance.exceptions.YFRateLimitError as error:
@@ -258,7 +260,7 @@ def _yfinance() -> Any:  # noqa: ANN401 - untyped package
 @contextlib.contextmanager
 def _quiet(yfinance: Any) -> Iterator[None]:  # noqa: ANN401 - untyped package
     """Let yfinance raise its errors, and keep its caches of zones and cookies out of the home."""
-    debug = yfinance.config.YfConfig.debug
+    debug = yfinance.config.debug
     before = debug.hide_exceptions
     caches = yfinance.cache
     managers = (
@@ -270,7 +272,10 @@ def _quiet(yfinance: Any) -> Iterator[None]:  # noqa: ANN401 - untyped package
     for manager, name, dummy in managers:
         setattr(manager, name, dummy())
     try:
-        yield
+        with warnings.catch_warnings():
+            # yfinance calls pandas in ways that pandas 4 will drop; its users can do nothing.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     finally:
         debug.hide_exceptions = before
         for (manager, name, _), value in zip(managers, kept, strict=True):
