@@ -367,13 +367,17 @@ def derive_actions(
 
 def _explain(step: _Step, convention: str, tolerance: float) -> tuple[float, float]:
     """Split ratio (1.0 for none) and dividend (0.0 for none, < 0 if inexplicable) of one step."""
-    exact = SPLIT_RATIOS[np.argmin(np.abs(step.ratio / SPLIT_RATIOS - 1.0))]
+    exact = float(SPLIT_RATIOS[int(np.argmin(np.abs(step.ratio / SPLIT_RATIOS - 1.0)))])
     if abs(step.ratio / exact - 1.0) <= tolerance:
-        return float(exact), 0.0
-    # With a dividend on the day of a split the raw price tells the split: it jumped by 1/n.
+        return exact, 0.0
+    # With a dividend on the day of a split the raw price tells the split: it jumped by about 1/n,
+    # and what is left of the step is a small dividend. (A large dividend read as a small split, or
+    # the other way round, is worth the same to a holder.)
+    below = float(SPLIT_RATIOS[max(int(np.searchsorted(SPLIT_RATIOS, step.ratio)) - 1, 0)])
     jump = step.previous_close / step.close
-    near = SPLIT_RATIOS[np.argmin(np.abs(np.log(jump / SPLIT_RATIOS)))]
-    split = float(near) if abs(np.log(jump / near)) < 0.15 and near <= step.ratio else 1.0
+    large = abs(np.log(below)) > np.log(1.3)
+    jumped = abs(np.log(jump / below)) < 0.2 and 1.0 < step.ratio / below < 1.05
+    split = below if large and jumped else 1.0
     rest = step.ratio / split
     if convention == "ex_close":
         dividend = step.close * (rest - 1.0)

@@ -4,6 +4,7 @@ A thin, cached and vectorised face of `exchange_calendars`, which reaches back 2
 only and refuses dates outside; here every question carries its own span.
 """
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -49,9 +50,12 @@ def check_name(name: str) -> None:
 def _calendar(name: str, first_year: int, last_year: int) -> Any:  # noqa: ANN401 - untyped package
     check_name(name)
     try:
-        return exchange_calendars.get_calendar(
-            name, start=f"{first_year}-01-01", end=f"{last_year}-12-31"
-        )
+        with warnings.catch_warnings():
+            # exchange_calendars 4.13 reads Series.values, which pandas 3.1 deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return exchange_calendars.get_calendar(
+                name, start=f"{first_year}-01-01", end=f"{last_year}-12-31"
+            )
     except (ValueError, exchange_calendars.errors.CalendarError) as error:
         raise CalendarError(
             f"calendar {name!r} does not cover {first_year} to {last_year}: {error}"

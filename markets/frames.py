@@ -175,7 +175,7 @@ def _times(
             f" {times.dtype}, for example {times[:1].tolist()}; convert it with pd.to_datetime and"
             " an explicit format=, since guessed formats swap day and month"
         )
-    index = pd.DatetimeIndex(times)
+    index = pd.DatetimeIndex(times.array)
     try:
         utc = (index if index.tz is None else index.tz_convert("UTC")).as_unit("ns").asi8
         if partial or (index.tz is not None and str(index.tz) == "UTC"):

@@ -73,7 +73,7 @@ def read_contents(
     repairs: tuple[Repair, ...] = ()
     if findings and repair is not None:
         records, repairs = repaired(records, findings, repair)
-        left = outside if repair == "clip" else []
+        left = [] if repair == "drop" else outside
         findings = [*left, *time_findings(records), *value_findings(records)]
     raise_faults(records, findings, repair)
     extra, gaps = checked_sessions(records, () if partial else chosen, repair)

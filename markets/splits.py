@@ -7,6 +7,7 @@ fades only after some more (Lopez de Prado, Advances in Financial Machine Learni
 section 7.4). The later span keeps its place, so walk-forward tests tile the axis without a hole.
 """
 
+import dataclasses
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
@@ -44,22 +45,24 @@ class Rows(NamedTuple):
         return slice(self.start, self.stop)
 
 
-@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
     """Three spans of one time axis, in order and without overlap.
+
+    Attributes:
+        name: Name in tables and folders, for example "fold-0".
+        train: Rows to fit on.
+        validation: Rows to choose between fits; empty if start == stop.
+        test: Rows to judge on, once.
 
     Raises:
         SplitError: Train or test is empty, a span is reversed, or two overlap.
     """
 
     name: str
-    """Name in tables and folders, for example "fold-0"."""
     train: Rows
-    """Rows to fit on."""
     validation: Rows
-    """Rows to choose between fits; empty if start == stop."""
     test: Rows
-    """Rows to judge on, once."""
 
     def __post_init__(self) -> None:
         spans = {"train": self.train, "validation": self.validation, "test": self.test}

@@ -154,11 +154,14 @@ def value_findings(records: Records) -> list[Finding]:
         bad = (values[field] <= 0) & ~additive_N
         add("positive price", field, bad, lambda _: "> 0 (the instrument is not additive)")
     add("volume", VOLUME, values[VOLUME] < 0, lambda _: ">= 0")
-    body_high = np.fmax(values[OPEN], values[CLOSE])
-    body_low = np.fmin(values[OPEN], values[CLOSE])
+    # Where a price is empty or infinite there is another fault already.
+    whole = np.isfinite(values[:4]).all(axis=0)
+    prices = np.where(whole, values[:4], 0.0)
+    body_high = np.maximum(prices[OPEN], prices[CLOSE])
+    body_low = np.minimum(prices[OPEN], prices[CLOSE])
     slack = TOLERANCE * np.maximum(np.abs(body_high), np.abs(body_low))
-    bad_high = (values[HIGH] < body_high - slack) & np.isfinite(values[:4]).all(axis=0)
-    bad_low = (values[LOW] > body_low + slack) & np.isfinite(values[:4]).all(axis=0)
+    bad_high = prices[HIGH] < body_high - slack
+    bad_low = prices[LOW] > body_low + slack
     add("bounds", HIGH, bad_high, lambda i: f">= {body_high[i]:.10g}, the larger of open and close")
     add("bounds", LOW, bad_low, lambda i: f"<= {body_low[i]:.10g}, the smaller of open and close")
     return findings
