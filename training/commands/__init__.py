@@ -1,0 +1,1 @@
+"""The faces of the command line: arguments in, one call into a package, text out."""

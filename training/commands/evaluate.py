@@ -1,0 +1,31 @@
+"""``perennial evaluate``: judge a trained run again."""
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+
+SUMMARY = "judge a trained run out of sample against the baselines and write its report"
+EXAMPLES = """\
+perennial evaluate runs/NAME       # ledgers, metrics and report of a run, anew
+perennial evaluate latest          # the run that was started last"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", metavar="RUN", help="the run's folder, or `latest`")
+    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+
+
+def run_rest(arguments: list[str]) -> int:
+    """Hand over to :func:`training.evaluate.main`, with ``latest`` resolved."""
+    from training.collisions import guard  # noqa: PLC0415 - the help must answer at once
+    from training.commands.runs import find_run  # noqa: PLC0415 - the same
+    from training.tracking.redact import install_log_redaction  # noqa: PLC0415 - the same
+
+    if not arguments:
+        raise ValueError("evaluate: expected a run, found none; `perennial runs ls` lists them")
+    guard()
+    install_log_redaction()
+    words = [str(find_run(arguments[0])), *arguments[1:]]
+    main: Callable[[list[str]], int] = import_module("training.evaluate").main  # heavy
+    return main(words)
