@@ -5,6 +5,7 @@ Dimensions: T bars on the common axis, n bars of one asset, K columns of one fea
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -72,6 +73,20 @@ class Feature:
     schema: type[BaseModel]
     """Ranges and defaults of the parameters."""
 
+    def describe(self) -> dict[str, str]:
+        """One row of a table of features, for people: every fact as text."""
+        bound = self.bind({})
+        return {
+            "name": self.name,
+            "scope": self.scope,
+            "inputs": ", ".join(self.inputs),
+            "parameters": ", ".join(f"{key}={value}" for key, value in bound.parameters.items()),
+            "unit": self.unit,
+            "warmup": str(bound.warmup),
+            "carries_state": "yes" if self.carries_state else "no",
+            "source": self.source,
+        }
+
     def bind(self, parameters: Mapping[str, Parameter]) -> "BoundFeature":
         """Choose the parameters.
 
@@ -107,14 +122,14 @@ class BoundFeature:
     memory: int
     """Bars that give the last value to 1e-12 of full history; more than ``warmup``."""
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Name and parameters, for example ``macd_12_26_9``."""
         values = self.parameters.values()
         texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
         return "_".join((self.feature.name, *texts))
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it fills."""
         if not self.feature.outputs:

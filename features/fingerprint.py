@@ -35,10 +35,10 @@ def _reachable(function: Callable[..., Any]) -> dict[str, str]:
     """Canonical code by qualified name of the function and its helpers, each once."""
     packages = {_package(function), _package(_reachable)}
     found: dict[str, str] = {}
-    pending = [inspect.unwrap(function)]
+    pending = [_python(function)]
     while pending:
         current = pending.pop()
-        if not isinstance(current, FunctionType):
+        if current is None:
             continue
         name = f"{current.__module__}.{current.__qualname__}"
         if name in found:
@@ -46,11 +46,19 @@ def _reachable(function: Callable[..., Any]) -> dict[str, str]:
         found[name] = _canonical(current)
         for used in _names(current.__code__):
             value = current.__globals__.get(used)
-            if isinstance(value, FunctionType) and _package(value) in packages:
-                pending.append(value)
+            helper = _python(value)
+            if helper is not None and _package(helper) in packages:
+                pending.append(helper)
             elif isinstance(value, int | float | str | tuple):
                 found[f"{current.__module__}.{used}"] = repr(value)
     return found
+
+
+def _python(value: object) -> FunctionType | None:
+    """The Python function behind a value, also where it is wrapped or compiled by numba."""
+    value = getattr(value, "py_func", value)
+    value = inspect.unwrap(value) if callable(value) else value
+    return value if isinstance(value, FunctionType) else None
 
 
 def _package(function: Callable[..., Any]) -> str:

@@ -75,3 +75,22 @@ def after_replaced_by_noise(bars: Bars, last: int, seed: int) -> Bars:
     frames = [known.to_pandas()[known.ex_ts <= now], unknown.to_pandas()[unknown.ex_ts > now]]
     actions = CorporateActions.from_pandas(pd.concat(frames))
     return Bars.from_arrays(bars.ts_event, bars.symbols, **arrays, actions=actions)
+
+
+def flat_bars(close_TA: list[list[float]], actions: list[tuple[str, int, str, float]]) -> Bars:
+    """Bars of one price each, on weekdays from Thursday 2015-01-01; actions name their row."""
+    close = np.array(close_TA)
+    ts_event = weekdays(len(close))
+    days = pd.to_datetime(ts_event)
+    table = [(symbol, days[row], kind, value) for symbol, row, kind, value in actions]
+    frame = pd.DataFrame(table, columns=["symbol", "ex_date", "kind", "value"])
+    return Bars.from_arrays(
+        ts_event,
+        tuple("AB"[: close.shape[1]]),
+        open=close,
+        high=close,
+        low=close,
+        close=close,
+        volume=np.where(np.isnan(close), np.nan, 600.0),
+        actions=CorporateActions.from_pandas(frame),
+    )

@@ -61,6 +61,9 @@ class TestUsersOwnFeature:
         importlib.import_module(MODULE)
         bars = random_bars(0, 80, 2, trouble=False)
         pipeline = FeaturePipeline(FeatureConfig(features=(FeatureSpec(name="always_three"),)))
+        raw_TAF, _ = pipeline.raw(bars)
+        assert np.isnan(raw_TAF[:4]).all(), "the declared warm-up counts, not what is returned"
+        assert (raw_TAF[4:] == 3.0).all()
         tensor = pipeline.fit(bars, (0, 50)).transform(bars)
         assert not tensor.asset_TAF[..., 0].any()
         assert pipeline.state.asset["always_three"].center == 3.0
@@ -136,6 +139,19 @@ def test_catalogue_is_sorted_and_complete() -> None:
     assert {"log_return", "macd", "turn_of_month"} <= set(names)
 
 
+def test_description_of_a_feature() -> None:
+    assert lookup("macd").describe() == {
+        "name": "macd",
+        "scope": "asset",
+        "inputs": "close",
+        "parameters": "fast=12, slow=26, signal=9",
+        "unit": "1 (share of the price)",
+        "warmup": "33",
+        "carries_state": "yes",
+        "source": lookup("macd").source,
+    }
+
+
 class TestFingerprint:
     """The code's fingerprint changes with the code, and with nothing else."""
 
@@ -172,6 +188,34 @@ def function(close_T):
         before = self.fingerprint_of(tmp_path, self.SOURCE)
         after = self.fingerprint_of(tmp_path, self.SOURCE.replace(old, new))
         assert (before == after) == same
+
+    @pytest.mark.parametrize("constant", ["1.0", "2.0"])
+    def test_sees_through_wrappers_and_compilers(self, tmp_path: Path, constant: str) -> None:
+        """A helper behind functools.wraps, or compiled as numba does (the source in `py_func`)."""
+        source = """
+import functools
+class Compiled:
+    def __init__(self, function):
+        self.py_func = function
+def passed_on(function):
+    @functools.wraps(function)
+    def inner(x):
+        return function(x)
+    return inner
+@Compiled
+def one(x):
+    return x * 1.0
+@passed_on
+def two(x):
+    return x * 1.0
+def function(close_T):
+    return one(close_T) + two(close_T)
+"""
+        before = self.fingerprint_of(tmp_path, source)
+        for number in (1, 2):
+            parts = source.rsplit("1.0", number)
+            changed = (f"{constant}").join([parts[0], "1.0".join(parts[1:])])
+            assert (self.fingerprint_of(tmp_path, changed) == before) == (constant == "1.0")
 
     def test_code_without_source(self) -> None:
         one: dict[str, Any] = {"__name__": "prompt"}

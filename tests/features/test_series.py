@@ -1,37 +1,16 @@
 """Adjustment for splits and dividends, worked by hand, with gaps and on real ex-dates."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from features import FeatureError, FeaturePipeline
 from features.series import adjusted_series
 from features.trailing import trailing_return, trailing_volatility
-from markets.actions import CorporateActions
 from markets.bars import Bars
 from markets.instruments import Instrument
-from tests.features.random_markets import after_replaced_by_noise, random_bars, weekdays
+from tests.features.random_markets import after_replaced_by_noise, flat_bars, random_bars
 
 NAN = np.nan
-
-
-def bars_of(close_TA: list[list[float]], actions: list[tuple[str, int, str, float]]) -> Bars:
-    """Flat bars on weekdays (Thursday 2015-01-01 first); actions name the row of the axis."""
-    close = np.array(close_TA)
-    ts_event = weekdays(len(close))
-    days = pd.to_datetime(ts_event)
-    table = [(symbol, days[row], kind, value) for symbol, row, kind, value in actions]
-    frame = pd.DataFrame(table, columns=["symbol", "ex_date", "kind", "value"])
-    return Bars.from_arrays(
-        ts_event,
-        tuple("AB"[: close.shape[1]]),
-        open=close,
-        high=close,
-        low=close,
-        close=close,
-        volume=np.where(np.isnan(close), NAN, 600.0),
-        actions=CorporateActions.from_pandas(frame),
-    )
 
 
 def test_total_return_through_split_and_dividend() -> None:
@@ -39,7 +18,7 @@ def test_total_return_through_split_and_dividend() -> None:
     # 3:1 and 2.2 a new share: 3 (16.5 + 2.2) / 53.9.
     actions = [("A", 1, "split", 2.0), ("A", 2, "dividend", 1.1)]
     actions += [("A", 3, "split", 3.0), ("A", 3, "dividend", 2.2)]
-    bars = bars_of([[100.0], [55.0], [53.9], [16.5]], actions)
+    bars = flat_bars([[100.0], [55.0], [53.9], [16.5]], actions)
     (series,) = adjusted_series(bars)
     close = series.columns["close"]
     expected = [1.1, 1.0, 3.0 * 18.7 / 53.9]
@@ -54,7 +33,7 @@ def test_actions_on_a_missing_row_reach_the_next_bar() -> None:
     # one old share is worth 2 x 50 + 2 + 2 x 1 = 104.
     actions = [("A", 1, "dividend", 2.0), ("A", 2, "split", 2.0), ("A", 3, "dividend", 1.0)]
     actions += [("A", 4, "dividend", 9.0)]
-    bars = bars_of([[100.0, 1.0], [NAN, 1.0], [NAN, 1.0], [50.0, 1.0], [NAN, 1.0]], actions)
+    bars = flat_bars([[100.0, 1.0], [NAN, 1.0], [NAN, 1.0], [50.0, 1.0], [NAN, 1.0]], actions)
     series, other = adjusted_series(bars)
     close = series.columns["close"]
     assert series.rows_n.tolist() == [0, 3]
@@ -65,7 +44,7 @@ def test_actions_on_a_missing_row_reach_the_next_bar() -> None:
 
 
 def test_dividend_before_the_first_bar_is_no_return() -> None:
-    bars = bars_of([[NAN, 1.0], [10.0, 1.0], [11.0, 1.0]], [("A", 1, "dividend", 5.0)])
+    bars = flat_bars([[NAN, 1.0], [10.0, 1.0], [11.0, 1.0]], [("A", 1, "dividend", 5.0)])
     returns_TA = trailing_return(bars, 1)
     assert returns_TA[2, 0] == pytest.approx(0.1, rel=1e-14)
     assert np.isnan(returns_TA[:2, 0]).all()
@@ -99,7 +78,7 @@ def test_additive_prices_are_refused() -> None:
 class TestTrailing:
     def test_golden_volatility(self) -> None:
         # Log returns ln 1.1 and ln 0.9: half their difference is the population deviation.
-        volatility_TA = trailing_volatility(bars_of([[100.0], [110.0], [99.0]], []), 2)
+        volatility_TA = trailing_volatility(flat_bars([[100.0], [110.0], [99.0]], []), 2)
         expected = (np.log(1.1) - np.log(0.9)) / 2.0
         assert volatility_TA[2, 0] == pytest.approx(expected, rel=1e-13)
         assert np.isnan(volatility_TA[:2, 0]).all()

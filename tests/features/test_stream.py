@@ -8,7 +8,7 @@ from features.definition import Array
 from features.stream import FeatureStream
 from markets.bars import Bars
 from markets.instruments import Instrument
-from tests.features.random_markets import random_bars
+from tests.features.random_markets import flat_bars, random_bars
 
 EVERY = FeatureConfig(
     features=tuple(
@@ -63,6 +63,19 @@ def test_long_stream_forgets_nothing_that_matters() -> None:
     asset_TAF, _ = pipeline.raw(bars)
     _, streamed_TAF, _ = streamed(pipeline, bars, 0, bars.num_bars)
     np.testing.assert_allclose(streamed_TAF, asset_TAF, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("first", [2, 3, 4, 5])
+def test_actions_of_a_pause_wait_for_the_next_bar(first: int) -> None:
+    """A pauses at rows 2 to 4, through a dividend, a split and a dividend; B goes on."""
+    actions = [("A", 2, "dividend", 2.0), ("A", 3, "split", 2.0), ("A", 4, "dividend", 1.0)]
+    nan = np.nan
+    closes = [[90.0, 1.0], [100.0, 1.0], [nan, 1.0], [nan, 1.0], [nan, 1.0], [50.0, 1.0]]
+    bars = flat_bars(closes, actions)
+    pipeline = FeaturePipeline(FeatureConfig(features=(FeatureSpec(name="log_return"),)))
+    _, streamed_TAF, _ = streamed(pipeline, bars, first, 6)
+    assert streamed_TAF[-1, 0, 0] == pytest.approx(np.log(1.04), rel=1e-12)
+    assert np.isnan(streamed_TAF[:-1, 0]).all()
 
 
 def test_whole_action_table_or_that_of_the_day() -> None:

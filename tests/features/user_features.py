@@ -27,7 +27,7 @@ def broken_on_falls(close_T: Array) -> Array:
     return np.where(rise_T >= 0.0, rise_T, np.nan) / close_T
 
 
-@feature(unit="1", source="a user's own notes, page 3")
+@feature(unit="1", warmup=4, source="a user's own notes, page 3")
 def always_three(close_T: Array) -> Array:
     """A constant."""
     return np.full(len(close_T), 3.0)
