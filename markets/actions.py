@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from markets.calendars import NS_PER_DAY
 from markets.errors import MarketDataError
+from markets.frozen import FrozenArrays
 
 ActionKind = Literal["split", "dividend"]
 _COLUMNS = ("symbol", "ex_date", "kind", "value")
@@ -22,7 +23,7 @@ class ActionsError(MarketDataError):
 
 
 @dataclass(frozen=True, eq=False)
-class CorporateActions:
+class CorporateActions(FrozenArrays):
     """Immutable table of corporate actions, sorted by symbol, ex-date and kind.
 
     Attributes:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from markets.actions import CorporateActions, action_rows
 from markets.calendars import NS_PER_DAY, local_offset, sessions_per_year
 from markets.frames import write_long, write_wide
+from markets.frozen import FrozenArrays
 from markets.instruments import Instrument, instruments_for
 from markets.reading import check_symbols, read_contents
 from markets.records import FIELDS, Records
@@ -30,7 +31,7 @@ _NS_PER_YEAR = 365.25 * NS_PER_DAY
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bars:
+class Bars(FrozenArrays):
     """Open, high, low, close and volume of A symbols at T times.
 
     Arrays are read-only float64, NaN where there is no bar. Prices and volumes are as traded
@@ -44,8 +45,8 @@ class Bars:
             day's bar carries its session's close (midnight UTC without a calendar).
         symbols: Unique symbols, length A.
         open: First price, shape (T, A).
-        high: Highest price, >= open and close, shape (T, A).
-        low: Lowest price, <= open and close, shape (T, A).
+        high: Highest price, >= open and close up to rounding (1e-9 of it), shape (T, A).
+        low: Lowest price, <= open and close up to the same, shape (T, A).
         close: Last price, shape (T, A).
         volume: Shares traded, >= 0, shape (T, A).
         missing: True where there is no bar, shape (T, A).

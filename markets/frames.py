@@ -156,7 +156,7 @@ def _symbols(
                 " a frame of one symbol is named by instruments=[Instrument('SPY')]"
             )
         return np.zeros(len(frame), np.int64), (instruments[0].symbol,)
-    code, unique = pd.factorize(frame[column].astype(object))
+    code, unique = pd.factorize(frame[column])
     if (code < 0).any():
         raise BarsError(f"bars: row {int(np.argmax(code < 0))}: {column} is empty")
     found = [str(symbol) for symbol in unique]

@@ -1,7 +1,9 @@
 """Bars as a value: immutable, sliced, hashed, adjusted with what was known."""
 
+import copy
 import dataclasses
 import hashlib
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +136,15 @@ def test_nothing_in_bars_can_be_written(bars: Bars) -> None:
                 array[...] = 0
         with pytest.raises(dataclasses.FrozenInstanceError):
             variant.close = np.zeros(1)  # type: ignore[misc]  # that is the test
+
+
+def test_copies_and_other_processes_get_read_only_arrays_too() -> None:
+    bars = flat(3, "A", actions=actions_of(("A", 1, "split", 2.0)))
+    assert bars.split_TA[1, 0] == 2.0
+    for twin in (copy.deepcopy(bars), copy.copy(bars), pickle.loads(pickle.dumps(bars))):
+        assert twin == bars
+        for array in (twin.close, twin.missing, twin.ts_event, twin.actions.value, twin.split_TA):
+            assert not array.flags.writeable
 
 
 def test_the_arrays_given_are_copied() -> None:

@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[pd.DataFrame], object], str]] = {
     "no times": (lambda f: f.drop(columns="date"), "expected a DatetimeIndex or a datetime column"),
     "text": (lambda f: f.astype({"close": object}).replace({"close": {11.2: "n/a"}}),
              "row 1 close: expected a number, found 'n/a'"),
-    "no symbol": (lambda f: f.assign(symbol=f.symbol.where(f.index != 1)), "row 1: symbol is empty"),
+    "no symbol": (lambda f: f.assign(symbol=f.symbol.where(f.index > 0)), "row 0: symbol is empty"),
     "two names": (lambda f: f.assign(Close=f["close"]), "two columns are named close"),
     "three levels": (_one_level_too_many, r"expected one column level .* found 3"),
     "no fields": (_fields_in_no_level, "exactly one of the two column levels, found them in 0"),
