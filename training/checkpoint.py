@@ -194,7 +194,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         stated = manifest.pop("sha256")
     except OSError as error:
         raise CheckpointError(f"{file}: expected a manifest, found none ({error})") from error
-    except (ValueError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CheckpointError(
             f"{file}: expected a JSON manifest, found damage ({error})"
         ) from error
