@@ -12,7 +12,7 @@ A configuration as YAML, read by `markets.sources.load_config`:
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,7 +45,7 @@ from markets.sources.protocol import (
 )
 from markets.sources.tables import data_files
 from markets.sources.timestamps import TimestampConfig
-from markets.validation import BarsError, Fault
+from markets.validation import BarsError, Fault, Repair
 
 __all__ = ["FilesSource", "InstrumentConfig"]
 
@@ -178,11 +178,13 @@ class FilesSource(SourceConfig):
         index = pd.DatetimeIndex(rows.frame["ts"], tz=None if rows.daily else "UTC")
         frame = rows.frame[["symbol", *FIELDS]].set_axis(index.rename("ts_event"), axis=0)
         try:
-            return Bars.from_pandas(
+            bars = Bars.from_pandas(
                 frame, instruments=instruments, actions=actions, repair=self.repair
             )
         except BarsError as error:
             raise DataFileError(rows.translated(error)) from error
+        repairs = tuple(rows.placed(repair) for repair in bars.repairs)
+        return replace(bars, repairs=repairs) if repairs else bars
 
     def _without_duplicates(self, rows: "JoinedRows") -> "JoinedRows":
         if self.duplicates == "error":
@@ -252,6 +254,11 @@ class JoinedRows:
         lines += [f"  {self._fault(fault)}" for fault in error.faults]
         rest = str(error).splitlines()[1 + len(error.faults) :]
         return "\n".join([*lines, *rest])
+
+    def placed(self, repair: Repair) -> Repair:
+        """Return a repair whose texts name files and their rows."""
+        first = [_FRAME_ROW.sub(lambda m: self.place(int(m[1])), text) for text in repair.first]
+        return replace(repair, first=tuple(first))
 
     def _fault(self, fault: Fault) -> str:
         column = f"{fault.symbol}.{fault.column}" if fault.symbol else fault.column

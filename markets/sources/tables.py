@@ -187,7 +187,7 @@ def read_table(path: Path, *, delimiter: str = ",", header_rows: int = 1) -> Tab
         frame = pd.DataFrame(columns=range(len(headers[0])), dtype=str)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataFileError(f"{path}: expected {len(headers[0])} cells a row: {error}") from error
-    _check_width(path, frame, header_rows + 1)
+    _check_width(path, frame, lines, header_rows + 1)
     frame.columns = (
         pd.Index(headers[0]) if header_rows == 1 else pd.MultiIndex.from_arrays(_filled(headers))
     )
@@ -202,16 +202,24 @@ def _filled(headers: list[list[str]]) -> list[list[str]]:
     return [upper, [*headers[1], *[""] * (len(upper) - len(headers[1]))][: len(upper)]]
 
 
-def _check_width(path: Path, frame: pd.DataFrame, first_row: int) -> None:
-    """A short row has no cell where an empty one has an empty text: tell them apart."""
-    short = frame.isna().any(axis=1).to_numpy()
-    if short.any():
-        index = int(np.flatnonzero(short)[0])
-        found = int(frame.iloc[index].notna().sum())
-        raise DataFileError(
-            f"{path}: row {first_row + index}: expected {frame.shape[1]} cells, found {found}"
-            " (a truncated file?)"
-        )
+def _check_width(path: Path, frame: pd.DataFrame, lines: Iterator[list[str]], row: int) -> None:
+    """Refuse a row with too few cells, which pandas fills with empty ones.
+
+    Args:
+        path: The file.
+        frame: What pandas read.
+        lines: The same rows, split into cells.
+        row: Number of the first of them.
+    """
+    if not len(frame) or not (frame.iloc[:, -1] == "").any():
+        return
+    width = frame.shape[1]
+    for number, cells in enumerate(lines, start=row):
+        if len(cells) != width:
+            raise DataFileError(
+                f"{path}: row {number}: expected {width} cells, found {len(cells)} (a truncated"
+                " file?)"
+            )
 
 
 def _read_parquet(path: Path) -> Table:

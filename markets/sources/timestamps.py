@@ -158,7 +158,9 @@ def _from_numbers(table: Table, column: object, unit: str) -> pd.Series:
     if pd.api.types.is_integer_dtype(numbers):
         ns = numbers.to_numpy(np.int64) * _UNIT_NS[unit]
     else:
-        ns = np.round(numbers.to_numpy(np.float64) * _UNIT_NS[unit]).astype(np.int64)
+        whole = np.floor(numbers.to_numpy(np.float64))
+        rest = np.round((numbers.to_numpy(np.float64) - whole) * _UNIT_NS[unit])
+        ns = whole.astype(np.int64) * _UNIT_NS[unit] + rest.astype(np.int64)
     return pd.Series(pd.to_datetime(ns, unit="ns", utc=True))
 
 

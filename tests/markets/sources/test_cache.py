@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets.sources import cache as cache_module
@@ -38,6 +38,7 @@ def test_round_trip(tmp_path: Path) -> None:
     )
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=5), st.none() | st.integers() | st.text(max_size=5)

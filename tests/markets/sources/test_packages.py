@@ -82,6 +82,16 @@ def test_actions_of_apple(us_stocks: Dataset) -> None:
     ]
 
 
+def test_actions_of_all(us_stocks: Dataset) -> None:
+    actions = us_stocks.bars.actions.to_pandas()
+    assert (actions["kind"] == "split").sum() == 3
+    assert (actions["kind"] == "dividend").sum() == 92
+    # The special dividend of 3.00 beside the usual 0.08: a tenth of the price, and no split.
+    special = actions[(actions["symbol"] == "MSFT") & (actions["ex_date"] == "2004-11-15")]
+    assert special["kind"].tolist() == ["dividend"]
+    assert special["value"].tolist() == pytest.approx([3.08], abs=1e-4)
+
+
 def test_total_return_is_the_one_of_the_adjusted_close(us_stocks: Dataset) -> None:
     """A holder who reinvests earns what adj_close says, through every split and dividend."""
     frame = pd.read_csv(data_file(EMBEDDED["us_stocks"]))
