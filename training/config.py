@@ -1,4 +1,4 @@
-"""The configuration of the main job: composed by Hydra, validated here, once, into frozen values."""
+"""The main job's configuration: composed by Hydra, validated here, once, into frozen values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from annotated_types import Ge
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -103,7 +102,7 @@ class TrainConfig:
         return self
 
     @classmethod
-    def from_hydra(cls, cfg: DictConfig) -> Self:
+    def from_hydra(cls, cfg: DictConfig) -> "TrainConfig":
         """Validate what Hydra composed.
 
         Raises:
@@ -116,19 +115,19 @@ class TrainConfig:
         return cls.from_container(container)
 
     @classmethod
-    def from_container(cls, container: object) -> Self:
+    def from_container(cls, container: object) -> "TrainConfig":
         """Validate plain nested data.
 
         Raises:
             ConfigError: as `from_hydra`.
         """
         try:
-            return _adapter(cls).validate_python(container, extra="forbid")
+            return _adapter().validate_python(container, extra="forbid")
         except ValidationError as error:
             raise ConfigError(describe_faults(error, sorted(_paths(cls)))) from error
 
     @classmethod
-    def from_yaml(cls, path: Path) -> Self:
+    def from_yaml(cls, path: Path) -> "TrainConfig":
         """Read the `config.yaml` of a run.
 
         Raises:
@@ -143,16 +142,16 @@ class TrainConfig:
 
     def to_container(self) -> dict[str, Any]:
         """Plain nested data that `from_container` turns into an equal value."""
-        container: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
+        container: dict[str, Any] = _adapter().dump_python(self, mode="json")
         return container
 
 
 @cache
-def _adapter(kind: type[TrainConfig]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter() -> TypeAdapter[TrainConfig]:
+    return TypeAdapter(TrainConfig)
 
 
-def _paths(kind: Any, prefix: str = "") -> Iterator[str]:
+def _paths(kind: type[Any], prefix: str = "") -> Iterator[str]:
     """Dotted paths of a configuration class that have no alternatives on the way."""
     for field in fields(kind):
         path = f"{prefix}{field.name}"

@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 
 class TrainingError(RuntimeError):
@@ -25,7 +25,7 @@ def describe_faults(error: ValidationError, known: Sequence[str] = ()) -> str:
     return "\n".join(_line(fault, known) for fault in error.errors(include_url=False))
 
 
-def _line(fault: Any, known: Sequence[str]) -> str:
+def _line(fault: ErrorDetails, known: Sequence[str]) -> str:
     path = dotted(fault["loc"])
     kind, found = fault["type"], fault.get("input")
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:

@@ -13,7 +13,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from agents.policy import TorchPolicy
 from envs.simulator import Simulator
 from evaluation.backtest import backtest
-from training.checkpoint import CheckpointStore, load
+from training.checkpoint import CheckpointError, CheckpointStore, load
 from training.config import TrainConfig
 from training.preparation import Prepared, learner_env
 from training.sb3.ppo import MarketPPO
@@ -86,7 +86,7 @@ def learn(
     Raises:
         CheckpointError: a checkpoint is damaged, of another configuration, or cannot be written.
     """
-    store = CheckpointStore(folder / "checkpoints", keep_last=config.schedule.keep)
+    store = checkpoints(config, folder)
     model = build_learner(config, prepared, seed)
     model.set_logger(Logger(folder=None, output_formats=[_MetricWriter(watch.log)]))
     text = learner_text(config, seed)
@@ -105,15 +105,21 @@ def learn(
     return model
 
 
+def checkpoints(config: TrainConfig, folder: Path) -> CheckpointStore:
+    """The checkpoints of the seed whose folder this is."""
+    return CheckpointStore(folder / "checkpoints", keep_last=config.schedule.keep)
+
+
 def choose(config: TrainConfig, model: MarketPPO, store: CheckpointStore) -> Path:
     """Load the weights that are judged: of the last or of the best checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint is damaged or of another configuration.
+        CheckpointError: there is none, or it is damaged.
     """
     path = store.best() if config.schedule.select == "best" else None
     path = path or store.latest()
-    assert path is not None  # noqa: S101 - the end of a training has saved one
+    if path is None:
+        raise CheckpointError(f"{store.folder}: expected a complete checkpoint, found none")
     model.policy.net.load_state_dict(dict(load(path).weights))
     return path
 

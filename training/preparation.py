@@ -1,6 +1,7 @@
 """From the configuration to what is learned on: data, split, features, the kernel's market."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from envs.config import ObservationConfig, TradingConfig
 from envs.market_arrays import MarketArrays
@@ -85,3 +86,16 @@ def learner_env(config: TrainConfig) -> TradingConfig:
     """The training's environment: index observations over the encoder's window."""
     window = max(config.env.observation.window, config.agent.policy.encoder.window)
     return replace(config.env, observation=ObservationConfig(kind="index", window=window))
+
+
+def keep_manifest(prepared: Prepared, folder: Path) -> None:
+    """Write the data's manifest into the run's folder, or check the data against the one there.
+
+    Raises:
+        ManifestError: the data is not the one that the run was started with.
+    """
+    path = folder / "data.json"
+    if path.exists():
+        Manifest.read(path).verify(prepared.bars)
+    else:
+        prepared.manifest.write(path)

@@ -13,10 +13,19 @@ from training.config import TrainConfig
 from training.errors import ConfigError
 from training.job import resume_job, start_job
 
+_errors: list[Exception] = []
+"""Errors of the jobs of one call: Hydra would print them in its own way and end the process."""
+
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="train")
 def _launch(cfg: DictConfig) -> None:
-    overrides = list(HydraConfig.get().overrides.task)
+    try:
+        _start(cfg, list(HydraConfig.get().overrides.task))
+    except Exception as error:  # noqa: BLE001 - kept for `main`; the next job of a sweep goes on
+        _errors.append(error)
+
+
+def _start(cfg: DictConfig, overrides: list[str]) -> None:
     with open_dict(cfg):
         resume = cfg.pop("resume")
     if resume is None:
@@ -31,12 +40,18 @@ def main(argv: list[str]) -> int:
 
     Raises:
         ConfigError: the configuration cannot be composed or is not valid.
+        ExceptionGroup: several jobs of a sweep failed; a single error is raised as it is.
     """
-    # Without it Hydra prints errors of its own and exits; ours are caught in one place.
+    # Without it Hydra prints errors of its own and exits; ours are shown in one place.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv = ["perennial train", *argv]
+    _errors.clear()
     try:
         _launch()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(str(error)) from error
+    if len(_errors) > 1:
+        raise ExceptionGroup(f"{len(_errors)} runs of the sweep failed", _errors)
+    if _errors:
+        raise _errors[0]
     return 0

@@ -1,0 +1,98 @@
+"""Every configuration file composes and builds; every fault names path, expected and found."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import conf
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf, open_dict
+
+from training.config import TrainConfig, differences
+from training.errors import ConfigError
+
+CONF = Path(conf.__file__).parent
+GROUPS = sorted(
+    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"
+)
+NEEDS_PATH = ("data.path=/nowhere/bars.csv",)
+
+
+def composed(*overrides: str) -> Any:
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = compose("train", overrides=list(overrides))
+    with open_dict(cfg):
+        cfg.pop("resume")
+    return cfg
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+@pytest.mark.parametrize(("group", "option"), GROUPS)
+def test_every_option_of_every_group_is_a_valid_configuration(group: str, option: str) -> None:
+    overrides = [f"{group}={option}", *(NEEDS_PATH if option == "files" else ())]
+    config = TrainConfig.from_hydra(composed(*overrides))
+    assert TrainConfig.from_container(config.to_container()) == config
+
+
+def test_the_files_say_every_value_so_that_each_can_be_overridden_by_its_name() -> None:
+    cfg = composed()
+    written = set(flat(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]  # a mapping at its root
+    known = set(flat(TrainConfig.from_hydra(cfg).to_container()))
+    assert known - written == set()
+
+
+def test_a_configuration_file_gives_an_equal_configuration(tmp_path: Path) -> None:
+    config = TrainConfig.from_hydra(composed("seed=7", "agent.ppo.epochs=3"))
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config.to_container()))
+    assert TrainConfig.from_yaml(path) == config
+    assert config.seed == 7
+    assert config.agent.ppo.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seeds=0", ("seeds", "greater than or equal to 1", "0")),
+        ("seed=three", ("seed", "integer", "three")),
+        ("+agent.ppo.gamma=0.9", ("agent.ppo.gamma", "unknown key", "0.9")),
+        ("+agent.ppo.epoch=9", ("agent.ppo.epoch", "did you mean 'agent.ppo.epochs'")),
+        ("env.fee.bps=-1", ("env.fee.bps", "greater than or equal to 0", "-1")),
+        ("env.reward.kind=profit", ("env.reward", "log_return", "profit")),
+        ("agent.ppo.minibatch=1000", ("minibatch", "divisor", "8192", "1000")),
+        ("name=a/b", ("name", "pattern", "a/b")),
+        ("data.dataset=nasdak", ("data", "nasdaq", "nasdak")),
+        ("agent.ppo.discount=1.5", ("agent.ppo.discount", "less than or equal to 1", "1.5")),
+    ],
+)
+def test_a_fault_names_path_expected_and_found(override: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_hydra(composed(override))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_hydra(composed("seeds=0", "env.fee.bps=-1"))
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="config.yaml: expected the configuration of a run"):
+        TrainConfig.from_yaml(tmp_path / "config.yaml")
+
+
+def test_differences_name_both_values() -> None:
+    left = {"a": {"b": 1, "c": 2}, "d": 3}
+    right = {"a": {"b": 1, "c": 5}, "e": 4}
+    assert differences(left, right) == [("a.c", 2, 5), ("d", 3, None), ("e", None, 4)]

@@ -1,0 +1,81 @@
+"""Judgement of a trained run: its chosen checkpoints, baselines, ledgers, report."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.judge import Evaluation, judge
+from training.config import TrainConfig
+from training.learning import build_learner, checkpoints, choose, policy_of
+from training.preparation import Prepared, keep_manifest, learner_env, prepare
+from training.runtime import limit_torch_threads
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the judgement came to."""
+
+    verdict: str
+    """In words."""
+    headline: dict[str, float]
+    """Figures by which runs are compared."""
+
+
+def evaluate_run(config: TrainConfig, prepared: Prepared, folder: Path) -> Result:
+    """Judge all seeds of a run and write `evaluation/`: ledgers, metrics, figures, report.
+
+    Raises:
+        CheckpointError: a seed has no complete checkpoint, or a damaged one.
+    """
+    agents = {}
+    for seed in range(config.seed, config.seed + config.seeds):
+        model = build_learner(config, prepared, seed)
+        choose(config, model, checkpoints(config, folder / f"seed-{seed}"))
+        agents[seed] = policy_of(model, prepared)
+    validation = prepared.split.validation
+    evaluation = judge(
+        agents,
+        prepared.market,
+        learner_env(config),
+        test=prepared.split.test,
+        validation=validation if validation.size else None,
+        config=config.evaluation,
+        data_sha256=prepared.manifest.sha256,
+    )
+    evaluation.save(folder / "evaluation")
+    return Result(evaluation.comparison.verdict, _headline(evaluation))
+
+
+def main(argv: list[str]) -> int:
+    """Run `perennial evaluate RUN`.
+
+    Raises:
+        ConfigError: no such run.
+        ManifestError: the data is not the one that the run was trained on.
+        CheckpointError: a seed was not trained to a checkpoint.
+    """
+    parser = argparse.ArgumentParser(prog="perennial evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    folder = parser.parse_args(argv).run
+    config = TrainConfig.from_yaml(folder / "config.yaml")
+    limit_torch_threads(config.threads)
+    prepared = prepare(config)
+    keep_manifest(prepared, folder)
+    result = evaluate_run(config, prepared, folder)
+    report = folder / "evaluation" / "report.html"
+    print(f"{result.verdict}\n\nreport  {report}")  # noqa: T201 - the verb talks to its user
+    return 0
+
+
+def _headline(evaluation: Evaluation) -> dict[str, float]:
+    figures, best = evaluation.figures(), evaluation.comparison.best
+    gap = evaluation.comparison.headline.growth
+    return {
+        "test/log_growth": figures["agent"]["log_growth"],
+        "test/sharpe": figures["agent"]["sharpe"],
+        "test/max_drawdown": figures["agent"]["max_drawdown"],
+        "test/best_baseline_log_growth": figures[best]["log_growth"],
+        "test/difference": gap.estimate,
+        "test/difference_low": gap.low,
+        "test/difference_high": gap.high,
+    }

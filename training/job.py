@@ -1,0 +1,190 @@
+"""The main job: prepare, train every seed, judge, report; or go on with what was interrupted."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from training.config import TrainConfig, differences
+from training.errors import ConfigError
+from training.evaluate import evaluate_run
+from training.learning import IRRELEVANT, Watch, checkpoints, learn
+from training.preparation import Prepared, keep_manifest, prepare
+from training.progress import TrainingProgress
+from training.runtime import limit_torch_threads, resolve_device
+from training.signals import StopRequest
+from training.tracking.tracker import RunTracker
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop, has written its checkpoint and can be resumed."""
+
+
+def start_job(config: TrainConfig, overrides: Sequence[str]) -> Path:
+    """Run the main job in a new folder.
+
+    Args:
+        config: of the run.
+        overrides: the command line's words, for the record.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ConfigError: the configuration does not fit the data.
+        Interrupted: SIGINT or SIGTERM came; the run can be resumed.
+    """
+    prepared = prepare(config)
+    return _run(config, prepared, _new_folder(config), overrides)
+
+
+def resume_job(folder: str, overrides: DictConfig) -> Path:
+    """Go on with an interrupted run, under its own configuration.
+
+    Args:
+        folder: of the run.
+        overrides: what else was asked for; only what does not change the training may differ.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ConfigError: no such run, or overrides that would make it another one.
+        ManifestError: the data has changed since the run was started.
+        Interrupted: as `start_job`.
+    """
+    path = Path(folder)
+    saved = TrainConfig.from_yaml(path / "config.yaml").to_container()
+    merged = OmegaConf.merge(OmegaConf.create(saved), overrides)
+    config = TrainConfig.from_container(OmegaConf.to_container(merged, resolve=True))
+    faults = [
+        f"{name}: expected {old!r} as the run was started, was {new!r}"
+        for name, old, new in differences(saved, config.to_container())
+        if name.split(".")[0] not in IRRELEVANT
+    ]
+    if faults:
+        raise ConfigError(f"{path} cannot be resumed as another run:\n" + "\n".join(faults))
+    return _run(config, prepare(config), path, None)
+
+
+def _run(
+    config: TrainConfig, prepared: Prepared, folder: Path, overrides: Sequence[str] | None
+) -> Path:
+    """Train and judge in a folder; `overrides` is None when the run is resumed."""
+    resolve_device(config.device)
+    limit_torch_threads(config.threads)
+    keep_manifest(prepared, folder)
+    tags = {"data_sha256": prepared.manifest.sha256, "seed": str(config.seed)}
+    tracker = RunTracker(folder, config.tracking)
+    with StopRequest() as stop:
+        tracker.start(
+            config.to_container(),
+            tags,
+            overrides=overrides,
+            resume_step=None if overrides is not None else 0,
+        )
+        with tracker:
+            _say(_opening(config, prepared, folder))
+            _train(config, prepared, tracker, stop)
+            result = evaluate_run(config, prepared, folder)
+            tracker.log_metrics(result.headline, step=config.schedule.total_steps)
+            tracker.log_artifact(folder / "evaluation")
+            if tracker.status is not None:
+                tracker.status.headline(result.headline)
+    _say(_closing(folder, result.verdict))
+    return folder
+
+
+def _train(config: TrainConfig, prepared: Prepared, tracker: RunTracker, stop: StopRequest) -> None:
+    """Train all seeds, one after the other.
+
+    Raises:
+        Interrupted: a stop request came; the seed at work has written its checkpoint.
+    """
+    with TrainingProgress(config.schedule.total_steps, seeds=config.seeds) as progress:
+        for number in range(config.seeds):
+            _train_seed(config, prepared, number, tracker, progress, stop)
+            if stop.signal is not None:
+                raise Interrupted(
+                    f"{stop.signal.name}; go on with: perennial train resume={tracker.folder}"
+                )
+
+
+def _train_seed(
+    config: TrainConfig,
+    prepared: Prepared,
+    number: int,
+    tracker: RunTracker,
+    progress: TrainingProgress,
+    stop: StopRequest,
+) -> None:
+    seed = config.seed + number
+    child = tracker.child(f"seed-{seed}")
+    done = max(checkpoints(config, child.folder).steps(), default=0)
+    child.start(
+        config.to_container(),
+        {"seed": str(seed), "data_sha256": prepared.manifest.sha256},
+        resume_step=done if (child.folder / "journal.jsonl").exists() else None,
+    )
+
+    def saved(path: Path) -> None:
+        if tracker.status is not None:
+            tracker.status.checkpoint(path)
+
+    with child:
+        progress.begin_seed(number + 1, seed, done)
+        watch = Watch(child.log_metrics, progress.update, stop, saved)
+        learn(config, prepared, seed, child.folder, watch)
+        child.finish("KILLED" if stop.requested else "FINISHED")
+
+
+def _new_folder(config: TrainConfig) -> Path:
+    """Make the run's folder; two runs of the same second get two folders."""
+    if config.run is not None:
+        path = Path(config.run)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        path = Path(config.runs) / f"{config.name}-{stamp}{suffix}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise ConfigError(f"runs: expected a free name for the run, found {path} taken")
+
+
+def _opening(config: TrainConfig, prepared: Prepared, folder: Path) -> str:
+    """What is about to happen, in a few lines."""
+    manifest, dates = prepared.manifest, prepared.bars.ts_event.astype("datetime64[ns]")
+    spans = ", ".join(
+        f"{name} {dates[rows.start].astype('datetime64[D]')} to "
+        f"{dates[rows.stop - 1].astype('datetime64[D]')}"
+        for name in ("train", "validation", "test")
+        if (rows := prepared.rows(name)).size
+    )
+    seeds = "1 seed" if config.seeds == 1 else f"{config.seeds} seeds"
+    return (
+        f"run     {folder}\n"
+        f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})\n"
+        f"spans   {spans}\n"
+        f"agent   {config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps, "
+        f"{prepared.market.num_features} features a bar"
+    )
+
+
+def _closing(folder: Path, verdict: str) -> str:
+    """The result, and what to open next."""
+    return (
+        f"\n{verdict}\n\n"
+        f"report       {folder / 'evaluation' / 'report.html'}\n"
+        "runs         make mlflow        (perennial ui mlflow)\n"
+        "curves       make tensorboard   (perennial ui tensorboard)\n"
+        f"judge again  perennial evaluate {folder}"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the job talks to the one who started it
