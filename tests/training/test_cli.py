@@ -134,7 +134,8 @@ def test_evaluate_gets_the_folder_of_the_run(
         (cli.UsageError("seed: expected 0 or more, found -1"), 2, "perennial: seed: expected"),
         (FileNotFoundError(2, "No such file", "x.csv"), 2, "x.csv"),
         (ZeroDivisionError("by zero"), 1, "unexpected ZeroDivisionError: by zero"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt("go on with: x"), 130, "interrupted: go on with: x\n"),
     ],
 )
 def test_errors_become_one_message(

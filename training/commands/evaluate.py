@@ -1,8 +1,6 @@
 """``perennial evaluate``: judge a trained run again."""
 
 import argparse
-from collections.abc import Callable
-from importlib import import_module
 
 SUMMARY = "judge a trained run out of sample against the baselines and write its report"
 EXAMPLES = """\
@@ -27,5 +25,6 @@ def run_rest(arguments: list[str]) -> int:
     guard()
     install_log_redaction()
     words = [str(find_run(arguments[0])), *arguments[1:]]
-    main: Callable[[list[str]], int] = import_module("training.evaluate").main  # heavy
+    from training.evaluate import main  # noqa: PLC0415 - heavy, and only once the names are ours
+
     return main(words)

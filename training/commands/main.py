@@ -57,8 +57,8 @@ def run(argv: list[str]) -> int:
     arguments = [word for word in argv if word != "--debug"]
     try:
         return _dispatch(arguments)
-    except KeyboardInterrupt:
-        complain("interrupted")
+    except KeyboardInterrupt as error:
+        complain(f"interrupted: {error}" if str(error) else "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         with contextlib.suppress(OSError):  # the reader went away, as `head` does

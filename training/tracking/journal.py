@@ -181,6 +181,43 @@ def read_journal(path: Path, offset: int = 0) -> Iterator[Entry]:
                 )
 
 
+@dataclass(frozen=True)
+class Recording:
+    """The metrics of one moment.
+
+    Attributes:
+        step: The step.
+        time_ms: Milliseconds since the epoch.
+        values: Name to number.
+    """
+
+    step: int
+    time_ms: int
+    values: Mapping[str, float]
+
+
+def valid_metrics(path: Path) -> list[Recording]:
+    """Return the metrics that stand: what a resume has superseded is left out, no step is twice.
+
+    Args:
+        path: The journal.
+    """
+    standing: list[Recording] = []
+    resumed_at: int | None = None
+    for entry in read_journal(path):
+        if entry.kind == "resume":
+            resumed_at = entry.step
+            standing = [recording for recording in standing if recording.step <= resumed_at]
+        elif entry.kind == "metrics":
+            values = entry.metrics()
+            if entry.step == resumed_at:
+                known = {name for r in standing if r.step == resumed_at for name in r.values}
+                values = {name: value for name, value in values.items() if name not in known}
+            if values:
+                standing.append(Recording(entry.step, entry.time_ms, values))
+    return standing
+
+
 def _plain(value: float) -> float | str:
     number = float(value)
     return number if math.isfinite(number) else str(number)

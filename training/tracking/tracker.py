@@ -13,7 +13,14 @@ import yaml
 from training.status import StatusFile, write_atomically
 from training.tracking.config import TrackingConfig
 from training.tracking.courier import Courier
-from training.tracking.journal import FILE_NAME, Journal, read_journal
+from training.tracking.journal import (
+    FILE_NAME,
+    Journal,
+    JournalError,
+    Recording,
+    read_journal,
+    valid_metrics,
+)
 from training.tracking.mlflow_store import MlflowStore, preload, resolve_uri
 from training.tracking.provenance import provenance_tags
 from training.tracking.redact import Redactor, redact_uri
@@ -75,7 +82,8 @@ class RunTracker:
         self._journal: Journal | None = None
         self._events: EventWriter | None = None
         self._events_failed = False
-        self._purge_step: int | None = None
+        self._resume_step: int | None = None
+        self._former: list[Recording] = []
         self._params: dict[str, object] = {}
         self._ended = False
 
@@ -107,7 +115,8 @@ class RunTracker:
                 that runs can be searched by.
             tags: Such as ``data_sha256`` and ``seed``.
             overrides: The command line's overrides.
-            resume_step: First step that will be recorded again, when a run is resumed.
+            resume_step: Step of the checkpoint that a resumed run goes on from. What was recorded
+                behind it is recorded again; no step appears twice in any store.
 
         Raises:
             JournalError: The run's folder is not writable.
@@ -129,8 +138,7 @@ class RunTracker:
             self._append_start(dict(tags or {}))
         else:
             self.key = str(first.data.get("run"))
-            self._purge_step = resume_step
-            self._journal.append("resume", step=self._purge_step)
+            self._resume(int(resume_step or 0))
         if self.status is not None:
             self.status.running()
             self._write_config(config, overrides)
@@ -239,10 +247,20 @@ class RunTracker:
     ) -> None:
         if error is None:
             self.finish("FINISHED")
-        elif isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-            self.finish("KILLED", f"{type(error).__name__}: {error}".rstrip(": "))
-        else:
-            self.finish("FAILED", f"{type(error).__name__}: {error}")
+            return
+        killed = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+        message = f"{type(error).__name__}: {error}".rstrip(": ")
+        try:
+            self.finish("KILLED" if killed else "FAILED", message)
+        except (JournalError, OSError) as second:  # a full disk; the first error is the news
+            _log.warning("%s: the end of the run is not recorded: %s", self.folder, second)
+
+    def _resume(self, step: int) -> None:
+        """Note where the run goes on."""
+        journal = self._open_journal()
+        journal.append("resume", step=step)
+        self._resume_step = step
+        self._former = valid_metrics(journal.path)
 
     def _append_start(self, tags: dict[str, str]) -> None:
         known = {} if self._parent else provenance_tags()
@@ -278,10 +296,10 @@ class RunTracker:
             return
         try:
             if self._events is None:
-                folder = self.folder / "tensorboard"
-                self._events = EventWriter(folder, purge_step=self._purge_step)
-                params = {k: self._redactor.value(v, field=k) for k, v in self._params.items()}
-                self._events.hparams(params, self.key)
+                self._events = self._open_events()
+            if step == self._resume_step:
+                known = {name for r in self._former if r.step == step for name in r.values}
+                values = {name: value for name, value in values.items() if name not in known}
             self._events.scalars(values, step, time_ms)
         except OSError as error:
             self._events_failed = True
@@ -291,6 +309,19 @@ class RunTracker:
                 self.folder / "tensorboard",
                 error,
             )
+
+    def _open_events(self) -> EventWriter:
+        """Open the events; those of a resumed run are written anew from its journal.
+
+        A killed process takes its last seconds of unwritten events along; the journal has them.
+        """
+        purge = None if self._resume_step is None else 0
+        events = EventWriter(self.folder / "tensorboard", purge_step=purge)
+        params = {k: self._redactor.value(v, field=k) for k, v in self._params.items()}
+        events.hparams(params, self.key)
+        for recording in self._former:
+            events.scalars(recording.values, recording.step, recording.time_ms)
+        return events
 
     def _open_journal(self) -> Journal:
         if self._journal is None:

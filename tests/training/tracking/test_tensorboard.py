@@ -85,6 +85,27 @@ def test_tracker_writes_events_into_the_run_and_survives_their_loss(
     assert caplog.text.count("TensorBoard events cannot be written") == 1
 
 
+@pytest.mark.parametrize("logged_before_checkpoint", [True, False])
+def test_resumed_tracker_shows_every_step_once(
+    tmp_path: Path, logged_before_checkpoint: bool
+) -> None:
+    """Whether the checkpoint's own step was recorded before it was written, or not yet."""
+    config = TrackingConfig(mlflow=False)
+    with RunTracker(tmp_path / "run", config).start({}) as tracker:
+        for step in range(0, 60, 10):
+            tracker.log_metrics({"x": float(step)}, step)
+            if step != 30 or logged_before_checkpoint:
+                tracker.log_metrics({"late": float(step)}, step)
+    with RunTracker(tmp_path / "run", config).start({}, resume_step=30) as tracker:
+        tracker.log_metrics({"late": 30.0}, 30)
+        for step in range(40, 90, 10):
+            tracker.log_metrics({"x": float(step), "late": float(step)}, step)
+    events = read(tmp_path / "run" / "tensorboard")
+    for name in ("x", "late"):
+        scalars = [(s.step, s.value) for s in events.Scalars(name)]
+        assert scalars == [(step, float(step)) for step in range(0, 90, 10)], name
+
+
 def test_neither_torch_nor_tensorflow_is_imported() -> None:
     program = (
         "import sys, training.tracking.tensorboard\n"

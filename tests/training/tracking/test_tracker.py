@@ -2,7 +2,11 @@
 
 import importlib
 import json
+import os
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,11 @@ import pytest
 import sqlalchemy
 import yaml
 from mlflow import MlflowClient
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped] # no types
 
 from training.status import read_status
 from training.tracking.config import TrackingConfig
-from training.tracking.journal import read_journal
+from training.tracking.journal import JournalError, read_journal
 from training.tracking.mlflow_store import MlflowStore, resolve_uri
 from training.tracking.sync import sync_journals
 from training.tracking.tracker import RunTracker, flatten
@@ -234,7 +239,7 @@ def test_resume_repeats_no_step(tmp_path: Path, store_uri: str) -> None:
     assert runs_of(store_uri)["run"].info.status == "KILLED"
     with pytest.raises(FileExistsError, match="expected a folder without a run"):
         RunTracker(folder, tracking(store_uri)).start(CONFIG)
-    resumed = RunTracker(folder, tracking(store_uri)).start(CONFIG, resume_step=6)
+    resumed = RunTracker(folder, tracking(store_uri)).start(CONFIG, resume_step=5)
     assert resumed.flush(30.0)
     assert runs_of(store_uri)["run"].info.status == "RUNNING"
     for step in range(6, 15):
@@ -242,9 +247,55 @@ def test_resume_repeats_no_step(tmp_path: Path, store_uri: str) -> None:
     assert resumed.finish()
     run = runs_of(store_uri)["run"]
     assert run.info.status == "FINISHED"
-    assert run.data.tags["resumed_at_step"] == "6"
+    assert run.data.tags["resumed_at_step"] == "5"
     assert history(store_uri, run.info.run_id, "x") == [(k, float(k)) for k in range(15)]
     assert [step for step, _ in history(store_uri, run.info.run_id, "late")] == [*range(6, 15)]
+
+
+KILLED_IN_A_RUN = """
+import sys, time
+from pathlib import Path
+from training.tracking.config import TrackingConfig
+from training.tracking.tracker import RunTracker
+config = TrackingConfig(uri=sys.argv[2], batch_seconds=0.01)
+tracker = RunTracker(Path(sys.argv[1]), config).start({"a": 1})
+for step in range(10**6):
+    tracker.log_metrics({"x": float(step)}, step)
+    time.sleep(0.001)
+"""
+
+
+def test_sigkill_and_resume_give_every_step_once(tmp_path: Path, store_uri: str) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", KILLED_IN_A_RUN, str(folder), store_uri]
+    with subprocess.Popen(command) as process:
+        deadline = time.monotonic() + 60
+        while delivered(folder) < 3000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    assert delivered(folder) >= 3000
+    assert read_status(folder).effective == "KILLED"
+    recorded = [e.step for e in read_journal(folder / "journal.jsonl") if e.kind == "metrics"]
+    checkpoint, end = recorded[len(recorded) // 2], recorded[-1] + 50
+    with RunTracker(folder, tracking(store_uri)).start(CONFIG, resume_step=checkpoint) as tracker:
+        for step in range(checkpoint + 1, end):
+            tracker.log_metrics({"x": float(step)}, step)
+    run = runs_of(store_uri)["run"]
+    assert run.info.status == "FINISHED"
+    expected = [(step, float(step)) for step in range(end)]
+    assert history(store_uri, run.info.run_id, "x") == expected
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    scalars = [(scalar.step, scalar.value) for scalar in events.Scalars("x")]
+    assert scalars == expected, "also what the killed process had not written yet"
+
+
+def delivered(folder: Path) -> int:
+    try:
+        (state,) = json.loads((folder / ".tracking.json").read_text()).values()
+    except (FileNotFoundError, ValueError):
+        return 0
+    return int(state["offset"])
 
 
 def test_secrets_reach_no_trace_of_the_run(
@@ -298,6 +349,20 @@ def test_without_mlflow_and_tensorboard_the_journal_stays(tmp_path: Path, store_
     kinds = [entry.kind for entry in read_journal(tmp_path / "run" / "journal.jsonl")]
     assert kinds == ["start", "artifact", "metrics", "finish"]
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_full_disk_does_not_hide_the_first_error(
+    tmp_path: Path, store_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = RunTracker(tmp_path / "run", tracking(store_uri, mlflow=False)).start({})
+    assert tracker._journal is not None
+    os.close(tracker._journal._file)
+    tracker._journal._file = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(JournalError, match="No space left"), tracker:
+        tracker.log_metrics({"x": 1.0}, 1)
+    assert "the end of the run is not recorded" in caplog.text
+    os.close(tracker._journal._file)
+    tracker._journal._file = -1
 
 
 def test_missing_artifact_is_an_error_at_once(tmp_path: Path, store_uri: str) -> None:
