@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from envs.config import (
@@ -15,6 +16,7 @@ from envs.config import (
     TradingConfig,
 )
 from envs.market_arrays import MarketArrays
+from envs.spaces import FEATURE_LIMIT
 
 if TYPE_CHECKING:
     from markets.bars import Bars
@@ -119,6 +121,7 @@ def resolve_market(
         if part is not None:
             msg = f"part: expected None for MarketArrays (give rows instead), found {part!r}"
             raise ConfigurationError(msg)
+        _require_bounded(market)
         return market, rows
     prepared = embedded_market(market) if isinstance(market, str) else prepare_market(market)
     name = part or "train"
@@ -159,6 +162,19 @@ def resolve_config(
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
     return config
+
+
+def _require_bounded(market: MarketArrays) -> None:
+    """Refuse features outside of the declared observation space."""
+    outside_TC = np.abs(market.features_TC[market.first_bar :]) > FEATURE_LIMIT
+    if outside_TC.any():
+        row, column = np.argwhere(outside_TC)[0]
+        found = market.features_TC[market.first_bar + row, column]
+        msg = (
+            f"features[{market.first_bar + row}, {column}]: expected at most {FEATURE_LIMIT:.0e} in"
+            f" absolute value, found {found:.3g}; scale the column"
+        )
+        raise ConfigurationError(msg)
 
 
 def _explain(error: ValidationError) -> str:

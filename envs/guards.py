@@ -41,6 +41,27 @@ def read_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> d
     return found
 
 
+def require_integers(name: str, values: Any) -> None:  # noqa: ANN401 - checked here
+    """Refuse what is neither None nor integers in [0, 2**63).
+
+    Args:
+        name: What the caller knows the values as.
+        values: One or several.
+
+    Raises:
+        OptionsError: Another type, or out of range.
+    """
+    if values is None:
+        return
+    found = np.asarray(values)
+    if found.dtype.kind not in "iu" or found.size == 0:
+        msg = f"{name}: expected integers in [0, 2**63), found {values!r}"
+        raise OptionsError(msg)
+    if found.min() < 0 or int(found.max()) >= 2**63:
+        msg = f"{name}: expected integers in [0, 2**63), found {found.min()} to {found.max()}"
+        raise OptionsError(msg)
+
+
 def frozen(market: MarketArrays) -> MarketArrays:
     """Make a market's arrays read-only again, which pickling forgets; return the market."""
     for value in vars(market).values():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from envs.config import TradingConfig
 from envs.default_market import (
@@ -23,6 +23,7 @@ from envs.guards import (
     OptionsError,
     frozen,
     read_options,
+    require_integers,
 )
 from envs.market_arrays import MarketArrays
 from envs.rendering import EpisodeTrace, ansi_line, rgb_array
@@ -33,8 +34,8 @@ from envs.spaces import action_space, observation_space
 if TYPE_CHECKING:
     from markets.bars import Bars
 
-Observation = NDArray[np.float32] | dict[str, NDArray[np.float32]]
-Action = NDArray[Any] | int
+Observation = Any  # an array, or for `view` a dict of arrays: fixed by the configuration
+Action = ArrayLike
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
@@ -190,9 +191,11 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             Observation and info; amounts in the info are 0.
 
         Raises:
-            OptionsError: An unknown option, or a start out of range.
+            OptionsError: An unknown option, or a seed or start out of range.
         """
         start = read_options(options, ("start",)).get("start")
+        require_integers("seed", seed)
+        require_integers("options.start", start)
         super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**63 - 1))
@@ -318,7 +321,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     def _refuse() -> None:
         raise EpisodeError(NOT_STARTED)
 
-    def _load_box(self, action: Action) -> None:
+    def _load_box(self, action: Any) -> None:  # noqa: ANN401 - checked here
         if (
             type(action) is not np.ndarray
             or action.shape != self._shape
@@ -331,7 +334,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
                 raise ActionError(f"action: expected shape {self._shape}, found {action.shape}")
         self._target_D[:] = action
 
-    def _load_level(self, action: Action) -> None:
+    def _load_level(self, action: Any) -> None:  # noqa: ANN401 - checked here
         if type(action) is not int:
             found = np.asarray(action)
             if found.size != 1 or found.dtype.kind not in "iu":

@@ -24,6 +24,7 @@ from envs.guards import (
     OptionsError,
     frozen,
     read_options,
+    require_integers,
 )
 from envs.market_arrays import MarketArrays
 from envs.simulator import TERMS, Simulator
@@ -158,6 +159,8 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         """
         found = read_options(options, ("start", "reset_mask"))
         mask_N = self._read_mask(found.get("reset_mask"))
+        require_integers("seed", seed)
+        require_integers("options.start", found.get("start"))
         super().reset(seed=None if seed is None or np.ndim(seed) else int(np.asarray(seed)))
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**63 - 1))
