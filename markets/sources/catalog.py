@@ -23,7 +23,7 @@ from markets.sources.packages import (
 )
 from markets.sources.protocol import DataFileError, Dataset
 
-__all__ = ["DatasetInfo", "check", "fetch", "list_datasets", "verify_embedded"]
+__all__ = ["DatasetInfo", "check", "config_of", "fetch", "list_datasets", "verify_embedded"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from markets.errors import MarketDataError
 from markets.sources.cache import Download, DownloadCache, default_cache
-from markets.sources.credentials import redact, refuse_secrets
+from markets.sources.credentials import redact
 from markets.sources.protocol import SourceConfig
 
 __all__ = [
@@ -90,11 +90,6 @@ class DownloadConfig(SourceConfig):
     """Repeats of reads that fail for a reason that may pass."""
     base_url: Annotated[str | None, AfterValidator(_host_only)] = None
     """Scheme, host and port in place of the service's own: a mirror, or a test's server."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secrets(cls, data: object) -> object:
-        return refuse_secrets(data)
 
     @model_validator(mode="after")
     def _needs_symbols(self) -> "DownloadConfig":

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from markets.bars import Bars
 from markets.errors import MarketDataError
 from markets.manifest import Manifest, ManifestError
+from markets.sources.credentials import refuse_secrets
 from markets.times import to_ns
 from markets.validation import BarsError
 
@@ -80,6 +81,11 @@ class SourceConfig:
     """Last day (all of it) or time, inclusive; None: to the last bar."""
     sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     """SHA-256 that the resulting bars must have, as a manifest records it; None: not checked."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: object) -> object:
+        return refuse_secrets(data)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets.sources import cache as cache_module
 from markets.sources.cache import CacheError, Download, DownloadCache, default_cache
 
 REQUEST: dict[str, Any] = {"source": "test", "symbol": "A", "start": "2020-01-01", "end": None}
@@ -123,7 +122,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CacheError, match=r"free space, found: No space left.*PERENNIAL_CACHE"):
         store.write(download([2.0]))
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before

@@ -2,15 +2,18 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 from markets.sources import crypto
-from markets.sources.config import changed, parse_config
+from markets.sources.config import DataConfig, changed, parse_config
 from markets.sources.credentials import SecretInConfigError
 from markets.sources.crypto import CryptoSource
 from markets.sources.download import DownloadError, MissingExtraError, RetryConfig
@@ -142,7 +145,8 @@ def test_a_new_symbol_leaves_the_stored_one(config: CryptoSource, server: LocalS
 def test_a_failing_first_answer_is_repeated(
     config: CryptoSource, server: LocalServer, status: int
 ) -> None:
-    good, failed = exchange(), []
+    good = exchange()
+    failed: list[Request] = []
 
     def route(request: Request) -> Answer:
         if len(failed) < 2:
@@ -170,6 +174,18 @@ def test_no_connection_is_named(config: CryptoSource, server: LocalServer) -> No
     nowhere = changed(config, base_url="http://127.0.0.1:9")
     with pytest.raises(DownloadError, match="ccxt binance BTC/USDT"):
         nowhere.load()
+
+
+def test_a_slow_answer_is_not_waited_for(config: CryptoSource, server: LocalServer) -> None:
+    def slow(_: Request) -> Answer:
+        time.sleep(0.8)
+        return Answer([])
+
+    server.route(KLINES, slow)
+    quick = changed(config, timeout_s=0.4, retry=RetryConfig(attempts=2, initial_s=0, jitter_s=0))
+    with pytest.raises(DownloadError, match="ccxt binance BTC/USDT"):
+        quick.load()
+    assert len(server.asked(KLINES)) == 2
 
 
 def test_empty_answer(config: CryptoSource, server: LocalServer) -> None:
@@ -277,10 +293,14 @@ def test_secrets_stay_in_the_environment(
 
 @pytest.mark.parametrize("field", ["api_key", "apiKey", "secret", "password", "auth_token"])
 def test_a_secret_in_a_configuration_is_refused_without_its_value(field: str) -> None:
-    for build in (
-        lambda: parse_config({"kind": "ccxt", "symbols": ["A/B"], field: SECRET}),
-        lambda: CryptoSource(symbols=("A/B",), start="2020-01-01", **{field: SECRET}),
-    ):
+    given: dict[str, Any] = {"symbols": ("A/B",), "start": "2020-01-01", field: SECRET}
+    builders: list[Callable[[], object]] = [
+        lambda: parse_config({"kind": "ccxt", **given}),
+        lambda: CryptoSource(**given),
+        lambda: TypeAdapter(DataConfig).validate_python({"kind": "ccxt", **given}),
+        lambda: TypeAdapter(DataConfig).validate_python({"kind": "packages", field: SECRET}),
+    ]
+    for build in builders:
         with pytest.raises(SecretInConfigError, match=f"{field}: secrets are never") as caught:
             build()
         assert SECRET not in str(caught.value)

@@ -327,6 +327,15 @@ def test_repairs_are_recorded(tmp_path: Path, repair: str, left: int) -> None:
     assert left in (1, 2)
 
 
+def test_lost_sessions_of_the_calendar(tmp_path: Path) -> None:
+    path = written(tmp_path, LONG.replace("2020-01-03", "2020-01-07"))
+    with pytest.raises(DataFileError, match=r"(?s)prices.csv: .*XNYS: .*2020-01-03, 2020-01-06"):
+        load(path, instrument={"calendar": "XNYS"})
+    bars = load(path, instrument={"calendar": "XNYS"}, repair="mask").bars
+    assert bars.missing.tolist() == [[False] * 2, [True] * 2, [True] * 2, [False] * 2]
+    assert bars.span[0] == pd.Timestamp("2020-01-02 16:00", tz="America/New_York")
+
+
 def test_the_manifest_pins_the_result(tmp_path: Path) -> None:
     path = written(tmp_path, LONG)
     sha256 = load(path).manifest.sha256

@@ -5,7 +5,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,10 @@ def us_stocks() -> Dataset:
     return PackagesSource().load()
 
 
-@pytest.mark.parametrize("name", list(EMBEDDED))
-def test_catalogue_says_what_is_there(name: str) -> None:
+@pytest.mark.parametrize("name", ["us_stocks", "nasdaq", "aapl_adjusted"])
+def test_catalogue_says_what_is_there(
+    name: Literal["us_stocks", "nasdaq", "aapl_adjusted"],
+) -> None:
     entry = EMBEDDED[name]
     source = PackagesSource(dataset=name)
     assert isinstance(source, DataSource)
@@ -72,8 +74,8 @@ def test_late_symbols_are_masked_and_never_filled(us_stocks: Dataset) -> None:
 
 def test_actions_of_apple(us_stocks: Dataset) -> None:
     actions = us_stocks.bars.select(["AAPL"]).actions.to_pandas()
-    rows = [(str(r.ex_date.date()), r.kind, r.value) for r in actions.itertuples()]
-    assert rows == [
+    days = actions["ex_date"].dt.strftime("%Y-%m-%d")
+    assert list(zip(days, actions["kind"], actions["value"], strict=True)) == [
         ("2000-06-21", "split", 2.0),
         ("2005-02-28", "split", 2.0),
         ("2012-08-09", "dividend", 2.65),
@@ -218,7 +220,7 @@ def test_truncated_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(DataFileError, match=r"install bokeh_sampledata==2026.1"):
         PackagesSource().load()
 

@@ -132,9 +132,8 @@ def test_futures_in_shanghai(read: dict[str, Dataset]) -> None:
 
 def test_wiki_actions_in_columns(read: dict[str, Dataset]) -> None:
     actions = read["wiki"].bars.actions.to_pandas()
-    splits = {(r.symbol, str(r.ex_date.date())): r.value for r in actions.itertuples()
-              if r.kind == "split"}  # fmt: skip
-    assert splits["AAPL", "2014-06-09"] == 7.0
+    apple = actions[(actions["symbol"] == "AAPL") & (actions["ex_date"] == "2014-06-09")]
+    assert apple["value"].tolist() == [7.0]
     assert (actions["kind"] == "dividend").sum() == 31
 
 

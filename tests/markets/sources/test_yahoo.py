@@ -1,6 +1,7 @@
 """Yahoo's chart API on loopback: splits undone, dividends apart, retries, limits, bad answers."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from markets.sources import yahoo
 from markets.sources.cache import CacheError
@@ -18,7 +21,7 @@ from markets.sources.download import (
     RetryConfig,
 )
 from markets.sources.yahoo import YahooSource
-from tests.markets.sources.local_server import Answer, LocalServer
+from tests.markets.sources.local_server import Answer, LocalServer, Request
 
 pytest.importorskip("yfinance")
 pytest.importorskip("curl_cffi")
@@ -172,6 +175,44 @@ def test_rate_limit_for_ever_names_it_and_stores_nothing(
 def test_wait_asked_by_the_server_is_bounded(config: YahooSource, server: LocalServer) -> None:
     server.on(CHART, Answer(b"", 429, {"Retry-After": "3600"}), Answer(chart()))
     assert config.load().bars.num_bars == 5  # in less than the test's time limit
+
+
+def test_a_slow_answer_is_not_waited_for(config: YahooSource, server: LocalServer) -> None:
+    def slow(_: Request) -> Answer:
+        time.sleep(0.8)
+        return Answer(chart())
+
+    server.route(CHART, slow)
+    quick = RetryConfig(attempts=2, initial_s=0, jitter_s=0)
+    with pytest.raises(DownloadError, match=r"yfinance AAPL: .*timed out"):
+        changed(config, timeout_s=0.4, retry=quick).load()
+
+
+def test_no_connection_is_named(config: YahooSource) -> None:
+    with pytest.raises(DownloadError, match=r"yfinance AAPL: .*[Cc]onnect"):
+        changed(config, base_url="http://127.0.0.1:9").load()
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(1, 1e4), st.sampled_from([0.0, 0.05, 1.5, 2.0, 7.0]), st.floats(0, 5)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_undoing_yahoo_s_adjustment_is_its_inverse(rows: list[tuple[float, float, float]]) -> None:
+    """Divide by later splits as Yahoo does, undo it: the prices as traded come back."""
+    raw = pd.DataFrame(rows, columns=["close", "split", "dividend"])
+    for name in ("open", "high", "low"):
+        raw[name] = raw["close"]
+    raw["volume"] = 1000.0
+    adjusted = raw.copy()
+    for day in range(len(raw)):
+        later = np.prod([split for split in raw["split"][day + 1 :] if split > 0])
+        for name in ("open", "high", "low", "close", "dividend"):
+            adjusted.loc[day, name] = raw.loc[day, name] / later
+        adjusted.loc[day, "volume"] = raw.loc[day, "volume"] * later
+    pd.testing.assert_frame_equal(yahoo._unsplit(adjusted), raw, rtol=1e-9)
 
 
 def test_empty_answer(config: YahooSource, server: LocalServer) -> None:
