@@ -147,6 +147,9 @@ def resolve_config(
         ConfigurationError: An unknown key or a value out of range; names its path.
     """
     if not isinstance(config, TradingConfig):
+        if not isinstance(config, Mapping | None):
+            msg = f"config: expected a mapping, found {config!r}"
+            raise ConfigurationError(msg)
         try:
             config = TypeAdapter(TradingConfig).validate_python(dict(config or {}))
         except ValidationError as error:
