@@ -109,34 +109,42 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The judgement in words, the first line of every report."""
-        gap = self.headline.growth
-        level = f"{100.0 * gap.level:.0f}%"
-        how = (
-            "chosen on the validation span" if self.chosen_on_validation else "chosen in hindsight"
-        )
-        seeds = "1 seed" if self.num_seeds == 1 else f"mean of {self.num_seeds} seeds"
-        found = (
-            f"{_name(self.best)}, {how}: {_points(gap.estimate)} percentage points of log growth a "
-            f"year ({seeds}; {level} interval {_points(gap.low)} to {_points(gap.high)})"
-        )
         if self.won and self.decided:
             return (
-                f"The agent beat the best baseline after costs, {found}. "
-                "The interval does not contain zero."
+                "The agent beat the best baseline after costs, and the interval of the difference "
+                "does not contain zero."
             )
         if self.won:
             return (
-                f"The agent came out ahead of the best baseline after costs, {found}. The interval "
-                "contains zero: this may be chance."
+                "The agent came out ahead of the best baseline after costs, but the interval of "
+                "the difference contains zero: this may be chance."
             )
         if self.decided:
             return (
-                f"The agent did not beat the best baseline after costs, {found}. The interval does "
-                "not contain zero: the baseline is better."
+                "The agent did not beat the best baseline after costs, and the interval of the "
+                "difference does not contain zero: the baseline was better."
             )
         return (
-            f"The agent did not beat the best baseline after costs, {found}. The interval contains "
-            "zero: this may be chance."
+            "The agent did not beat the best baseline after costs, but the interval of the "
+            "difference contains zero: this may be chance."
+        )
+
+    @property
+    def evidence(self) -> str:
+        """The figures behind the verdict, in words."""
+        gap = self.headline.growth
+        how = (
+            "chosen on the validation span" if self.chosen_on_validation else "chosen in hindsight"
+        )
+        seeds = (
+            "one seed, which says nothing about other training runs"
+            if self.num_seeds == 1
+            else f"mean of {self.num_seeds} seeds"
+        )
+        return (
+            f"Agent less {_name(self.best)} ({how}): {_points(gap.estimate)} percentage points of "
+            f"log growth a year ({seeds}), {100.0 * gap.level:.0f}% interval {_points(gap.low)} to "
+            f"{_points(gap.high)}, over {self.num_bars:,} bars out of sample."
         )
 
 
@@ -255,7 +263,7 @@ def _superior_p_value(
 
 
 def _name(baseline: str) -> str:
-    return baseline.replace("_", " ")
+    return baseline.replace("_", "-" if baseline == "buy_and_hold" else " ")
 
 
 def _points(growth: float) -> str:

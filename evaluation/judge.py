@@ -93,6 +93,7 @@ class Evaluation:
         """Verdict, differences, figures and their units, as JSON has them (null for undefined)."""
         document = {
             "verdict": self.comparison.verdict,
+            "evidence": self.comparison.evidence,
             "won": self.comparison.won,
             "decided": self.comparison.decided,
             "comparison": asdict(self.comparison),

@@ -27,12 +27,12 @@ __all__ = [
     "summarise",
 ]
 
-Unit = Literal["fraction", "fraction/year", "ratio", "bars", "bps", "bps/year"]
+Unit = Literal["fraction", "fraction/year", "times/year", "ratio", "bars", "bps", "bps/year"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value with its unit; fractions are of equity (0.01 is one per cent)."""
+    """A measured value with its unit; fractions and times are of equity (0.01 is one per cent)."""
 
     value: float
     unit: Unit
@@ -159,9 +159,7 @@ MEASURES: Final = (
         better="",
         figure=lambda ledger: float(metrics.exposure(ledger.weights[1:])),
     ),
-    Measure(
-        name="turnover", label="Turnover", unit="fraction/year", better="low", figure=_turnover
-    ),
+    Measure(name="turnover", label="Turnover", unit="times/year", better="low", figure=_turnover),
     Measure(
         name="cost_rate",
         label="Cost of the traded value",
@@ -257,11 +255,15 @@ def format_figure(value: float, unit: Unit) -> str:
     match unit:
         case "fraction" | "fraction/year":
             text = f"{100.0 * size:,.1f}%" if size >= 0.1 else f"{100.0 * size:.2f}%"
+        case "times/year":
+            text = f"{size:,.1f}\N{MULTIPLICATION SIGN}"
         case "ratio":
             text = f"{size:.2f}"
         case "bars":
             text = f"{size:,.0f}"
         case "bps" | "bps/year":
             text = f"{size:,.1f}"
+    if size == 0.0:
+        return "0%" if text.endswith("%") else "0"
     zero = not any(digit in text for digit in "123456789")
     return text if zero else f"{sign}{text}"

@@ -26,10 +26,15 @@ def ledgers(make: MakeLedger, *series: Array) -> list[Ledger]:
 @pytest.mark.parametrize(
     ("edge", "won", "decided", "words"),
     [
-        (0.001, True, True, "The agent beat the best baseline after costs, market, chosen on"),
-        (0.00001, True, False, "this may be chance"),
+        (
+            0.001,
+            True,
+            True,
+            "The agent beat the best baseline after costs, and .* does not contain zero",
+        ),
+        (0.00001, True, False, "came out ahead .* contains zero: this may be chance"),
         (-0.00001, False, False, "did not beat .* contains zero: this may be chance"),
-        (-0.001, False, True, "did not beat .* not contain zero: the baseline is better"),
+        (-0.001, False, True, "did not beat .* does not contain zero: the baseline was better"),
     ],
 )
 def test_four_verdicts(
@@ -61,10 +66,11 @@ def test_best_is_chosen_on_validation_not_on_test(make_ledger: MakeLedger) -> No
     found = compare(agents, test, before, CONFIG)
     assert (found.best, found.best_in_hindsight) == ("steady", "lucky")
     assert found.won
-    assert "chosen on the validation span" in found.verdict
+    assert "Agent less steady (chosen on the validation span): +" in found.evidence
+    assert "one seed, which says nothing" in found.evidence
     blind = compare(agents, test, None, CONFIG)
     assert blind.best == "lucky"
-    assert "chosen in hindsight" in blind.verdict
+    assert "chosen in hindsight" in blind.evidence
     assert not blind.won
 
 
