@@ -108,7 +108,7 @@ def read_actions(
     if config is None:
         return CorporateActions.empty()
     if isinstance(config, ActionsFile):
-        return _from_file(config).select(list(dict.fromkeys(frame["symbol"])))
+        return _from_file(config).select([str(symbol) for symbol in frame["symbol"].unique()])
     try:
         return (
             _from_columns(frame)

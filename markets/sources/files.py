@@ -34,7 +34,6 @@ from markets.sources.layouts import (
     LongLayout,
     ReadSpec,
     WideLayout,
-    read_rows,
 )
 from markets.sources.protocol import (
     DataFileError,
@@ -43,6 +42,7 @@ from markets.sources.protocol import (
     SourceConfig,
     assemble,
 )
+from markets.sources.rows import read_rows
 from markets.sources.tables import data_files
 from markets.sources.timestamps import TimestampConfig
 from markets.validation import BarsError, Fault, Repair
@@ -172,7 +172,7 @@ class FilesSource(SourceConfig):
         )
 
     def _bars(self, rows: "JoinedRows", actions: CorporateActions) -> Bars:
-        symbols = sorted(set(rows.frame["symbol"]))
+        symbols = sorted(map(str, rows.frame["symbol"].unique()))
         instruments = [self.instruments.get(s, self.instrument).instrument(s) for s in symbols]
         # Dates stay naive and become closes of the calendar; times are instants already.
         index = pd.DatetimeIndex(rows.frame["ts"], tz=None if rows.daily else "UTC")

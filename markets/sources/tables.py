@@ -253,11 +253,11 @@ def to_numbers(
     raw = table.frame[column]
     if not (pd.api.types.is_object_dtype(raw) or pd.api.types.is_string_dtype(raw)):
         return raw.astype("float64")
-    text = raw.astype("str").str.strip()
-    empty = raw.isna() | text.isin(_EMPTY)
-    plain = text if decimal == "." else text.str.replace(decimal, ".", regex=False)
-    values = pd.to_numeric(plain.where(~empty, "nan"), errors="coerce").astype("float64")
-    unread = (values.isna() & ~empty).to_numpy()
+    plain = raw if decimal == "." else raw.str.replace(decimal, ".", regex=False)
+    values = pd.to_numeric(plain, errors="coerce").astype("float64")
+    blank = values.isna().to_numpy()
+    unread = blank.copy()
+    unread[blank] = ~(raw[blank].isna() | raw[blank].astype("str").str.strip().isin(_EMPTY))
     if unread.any() and not lenient:
         index = int(np.flatnonzero(unread)[0])
         raise table.fault(index, str(column), "a number", raw.iloc[index])

@@ -168,7 +168,10 @@ def _unsplit(frame: pd.DataFrame) -> pd.DataFrame:
     split = frame["split"].where(frame["split"] > 0, 1.0).to_numpy()
     later = np.append(np.cumprod(split[::-1])[::-1][1:], 1.0)
     raw = frame.copy()
-    for name in ("open", "high", "low", "close", "dividend"):
+    # Of funds Yahoo mostly counts capital gains within the dividend, but not always.
+    apart = frame["capital_gains"].where(frame["dividend"] < frame["capital_gains"], 0.0)
+    raw["dividend"] = (frame["dividend"] + apart) * later
+    for name in ("open", "high", "low", "close"):
         raw[name] = frame[name] * later
     raw["volume"] = frame["volume"] / later
     return raw
@@ -242,8 +245,10 @@ def _table(history: pd.DataFrame, *, daily: bool) -> pd.DataFrame:
     index = index.tz_localize(None).normalize() if daily else index.tz_convert("UTC")
     table = history.rename(
         columns={"Stock Splits": "split", "Dividends": "dividend", "Adj Close": "adj_close"}
-    ).rename(columns=str.lower)
-    table = table[[*_FIELDS, "adj_close", "split", "dividend"]].astype("float64")
+    ).rename(columns=lambda name: name.lower().replace(" ", "_"))
+    table = table.assign(capital_gains=table.get("capital_gains", 0.0))  # funds only
+    events = ["split", "dividend", "capital_gains"]
+    table = table[[*_FIELDS, "adj_close", *events]].astype("float64")
     table.insert(0, "ts_start", index.as_unit("ns").asi8)
     return table.reset_index(drop=True)
 

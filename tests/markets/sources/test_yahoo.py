@@ -206,6 +206,7 @@ def test_undoing_yahoo_s_adjustment_is_its_inverse(rows: list[tuple[float, float
     for name in ("open", "high", "low"):
         raw[name] = raw["close"]
     raw["volume"] = 1000.0
+    raw["capital_gains"] = 0.0
     adjusted = raw.copy()
     for day in range(len(raw)):
         later = np.prod([split for split in raw["split"][day + 1 :] if split > 0])
@@ -213,6 +214,21 @@ def test_undoing_yahoo_s_adjustment_is_its_inverse(rows: list[tuple[float, float
             adjusted.loc[day, name] = raw.loc[day, name] / later
         adjusted.loc[day, "volume"] = raw.loc[day, "volume"] * later
     pd.testing.assert_frame_equal(yahoo._unsplit(adjusted), raw, rtol=1e-9)
+
+
+def test_capital_gains_of_a_fund_are_paid_once(config: YahooSource, server: LocalServer) -> None:
+    body = chart()
+    result = body["chart"]["result"][0]
+    result["meta"]["instrumentType"] = "ETF"
+    for day, dividend, gains in (("2014-06-06", 3.0, 2.0), ("2014-06-10", 1.0, 4.0)):
+        scale = LATER[DAYS.index(day)]
+        for kind, amount in (("dividends", dividend), ("capitalGains", gains)):
+            event = {"date": moment(day), "amount": amount / scale}
+            result["events"].setdefault(kind, {})[str(moment(day))] = event
+    server.on(CHART, Answer(body))
+    paid = config.load().bars.dividend_TA[:, 0]
+    # 2 of the 3 are gains, told twice; but 1 cannot hold 4.
+    np.testing.assert_allclose(paid, [0, 3, 0, 5, 0], rtol=1e-12)
 
 
 def test_empty_answer(config: YahooSource, server: LocalServer) -> None:
