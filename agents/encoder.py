@@ -81,16 +81,16 @@ class MarketEncoder(nn.Module):
         """
         config = self.config
         padded = functional.pad(features_TC, (0, 0, config.window - 1, 0))
-        bars_cT = functional.relu(self.project(padded)).T
+        bars_cT = functional.relu_(self.project(padded)).T
         kernel = self.temporal.weight.view(config.hidden, config.window, config.channels)
         hidden_HT = functional.conv1d(bars_cT[None], kernel.permute(0, 2, 1), self.temporal.bias)[0]
-        return functional.relu(self.embed(functional.relu(hidden_HT.T)))
+        return functional.relu_(self.embed(functional.relu_(hidden_HT.T)))
 
     def encode_windows(self, windows_BWC: Tensor) -> Tensor:
         """Embed windows (B, W, C), oldest bar first; returns (B, E)."""
-        bars_BWc = functional.relu(self.project(windows_BWC))
-        hidden_BH = functional.relu(self.temporal(bars_BWc.flatten(start_dim=1)))
-        return functional.relu(self.embed(hidden_BH))
+        bars_BWc = functional.relu_(self.project(windows_BWC))
+        hidden_BH = functional.relu_(self.temporal(bars_BWc.flatten(start_dim=1)))
+        return functional.relu_(self.embed(hidden_BH))
 
     def encode_bars(self, features_TC: Tensor, bars_B: Tensor) -> Tensor:
         """Embed the bars ``bars_B`` (int64) of ``features_TC`` through windows; returns (B, E)."""

@@ -95,9 +95,10 @@ class FusionHead(nn.Module):
         return self._after_fusion(torch.addmm(market_BH, account_BP, weight.T))
 
     def _after_fusion(self, hidden: Tensor) -> Tensor:
+        # In place: the linear layers' gradients do not need their outputs, and memory is the limit.
         for layer in self.trunk:
-            hidden = layer(functional.relu(hidden))
-        output: Tensor = self.output(functional.relu(hidden))
+            hidden = layer(functional.relu_(hidden))
+        output: Tensor = self.output(functional.relu_(hidden))
         return output
 
 

@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -87,7 +88,10 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: the disk is full or refuses; earlier checkpoints are untouched.
+            ValueError: a score that is not finite, or a file name that is not the caller's own.
         """
+        if score is not None and not math.isfinite(score):
+            raise ValueError(f"score: expected a finite number or None, found {score}")
         target = self.folder / f"step-{step:09d}"
         partial = self.folder / f".partial-{target.name}"
         contents = _contents(snapshot)
@@ -110,6 +114,7 @@ class CheckpointStore:
 
     def steps(self) -> dict[int, Path]:
         """Complete checkpoints by step, oldest first."""
+        self._recover()
         found: dict[int, Path] = {}
         for path in sorted(self.folder.glob("step-*")):
             number = path.name.removeprefix("step-")
@@ -142,7 +147,15 @@ class CheckpointStore:
                 path.rename(self.folder / f".removed-{path.name}")
         self._sweep()
 
+    def _recover(self) -> None:
+        # Killed between the two renames of a replacement: the old one is still the checkpoint.
+        for path in self.folder.glob(".replaced-*"):
+            place = self.folder / path.name.removeprefix(".replaced-")
+            if not place.exists() and is_complete(path):
+                path.rename(place)
+
     def _sweep(self) -> None:
+        self._recover()
         for pattern in (".partial-*", ".replaced-*", ".removed-*"):
             for path in self.folder.glob(pattern):
                 shutil.rmtree(path, ignore_errors=True)

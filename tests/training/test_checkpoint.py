@@ -178,6 +178,20 @@ def test_remains_of_a_killed_process_are_swept(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".partial-*"))
 
 
+def test_killed_while_replacing(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    path = store.save(5, snapshot())
+    path.rename(tmp_path / f".replaced-{path.name}")
+    assert store.latest() == path
+    assert load(path).trainer["num_timesteps"] == 7
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_score_is_finite(tmp_path: Path, score: float) -> None:
+    with pytest.raises(ValueError, match=f"score: expected a finite number or None, found {score}"):
+        CheckpointStore(tmp_path).save(1, snapshot(), score=score)
+
+
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CheckpointStore(tmp_path)
     store.save(1, snapshot())

@@ -1,13 +1,11 @@
 """Proximal policy optimisation over the compiled simulator, behind Stable-Baselines3's face."""
 
 import time
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
@@ -17,58 +15,16 @@ from torch import Tensor
 from agents.encoder import EncodingPlan
 from agents.losses import explained_variance
 from agents.networks import ActorCritic, PolicyConfig
-from agents.returns import generalised_advantages, next_state_values
 from training.runtime import raise_malloc_thresholds
 from training.sb3.acting import Sampler
 from training.sb3.buffer import Batch, Rollout
+from training.sb3.config import PPOConfig
 from training.sb3.policy import MarketPolicy, action_outputs
+from training.sb3.samples import advantage_samples
 from training.sb3.update import Learner, LossWeights, Objective, run_learners
 from training.sb3.vec_env import Finished, SimulatorVecEnv
 
-_CHUNK = 8192
-"""Samples of one forward pass of the critic over a rollout: its activations stay in the cache."""
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
-
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class PPOConfig:
-    """Hyper-parameters of PPO."""
-
-    steps: Count = 128
-    """Steps of each environment between two updates, >= 1."""
-    minibatch: Annotated[int, Field(ge=2)] = 8192
-    """Samples of a gradient step; must divide steps * environments."""
-    epochs: Count = 4
-    """Passes over a rollout, >= 1."""
-    learning_rate: Positive = 5e-4
-    """Adam's step size of the actor."""
-    critic_learning_rate: Positive = 1e-3
-    """Adam's step size of the critic."""
-    anneal: bool = True
-    """Let both step sizes fall linearly to zero over the training."""
-    discount: Fraction = 0.99
-    """Discount gamma a bar, 0 .. 1."""
-    trace: Fraction = 0.95
-    """Lambda of generalised advantages, 0 .. 1."""
-    clip_range: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    """Clip range of the probability ratio, 0 .. 1."""
-    entropy: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the entropy bonus, reward units a nat."""
-    value: Positive = 0.5
-    """Weight of the value loss (only its ratio to others matters when the encoder is shared)."""
-    max_grad_norm: Positive = 0.5
-    """Largest gradient norm, of the actor and of the critic apart."""
-    target_kl: Positive | None = None
-    """Stop the actor's epochs when an epoch's mean KL is above this, nats; None = never."""
-    reward_scale: Positive = 100.0
-    """Factor on the reward before learning (100: log returns in percent), not on statistics."""
-    threads: Count = 1
-    """Threads of a single torch operation; results do not depend on the machine's cores when 1."""
-    concurrent: bool = True
-    """Update actor and critic in two threads; the same bits as one after the other."""
+__all__ = ["MarketPPO", "PPOConfig"]
 
 
 class MarketPPO(PPO):
@@ -288,40 +244,14 @@ class MarketPPO(PPO):
 
     def samples(self) -> tuple[Batch, Tensor]:
         """The rollout as samples with advantages, and the critic's values (B,) of them."""
-        rollout, device = self.rollout, self.device
-        bars_SN, account_SNP = rollout.split(rollout.observation_SNO, device)
-        final_bars_E, final_account_EP = rollout.split(rollout.final_observations(), device)
-        values = self._values(
-            torch.cat([bars_SN.flatten(), final_bars_E]),
-            torch.cat([account_SNP.flatten(end_dim=1), final_account_EP]),
-        )
-        values_SN = values[: bars_SN.numel()].view(bars_SN.shape)
-        done_TN = torch.from_numpy(rollout.done_TN).to(device)
-        advantages_TN = generalised_advantages(
-            torch.from_numpy(rollout.rewards_TN).to(device) * self.config.reward_scale,
-            values_SN[:-1],
-            next_state_values(values_SN, done_TN, values[bars_SN.numel() :]),
-            torch.from_numpy(rollout.terminated_TN).to(device),
-            done_TN,
+        return advantage_samples(
+            self.rollout,
+            self.policy.net,
+            self.policy.features,
             discount=self.gamma,
             trace=self.gae_lambda,
+            reward_scale=self.config.reward_scale,
         )
-        batch = Batch(
-            bars_B=bars_SN[:-1].flatten(),
-            account_BP=account_SNP[:-1].flatten(end_dim=1),
-            actions_BD=rollout.actions_TND.to(device).flatten(end_dim=1),
-            log_prob_B=rollout.log_prob_TN.to(device).flatten(),
-            advantages_B=advantages_TN.flatten(),
-            returns_B=(advantages_TN + values_SN[:-1]).flatten(),
-        )
-        return batch, values_SN[:-1].flatten()
-
-    def _values(self, bars_B: Tensor, account_BP: Tensor) -> Tensor:
-        net = self.policy.net
-        embedding, rows = net.critic_encoder.table(self.policy.features, bars_B)
-        half = net.critic.market_half(embedding)
-        chunks = zip(torch.split(rows, _CHUNK), torch.split(account_BP, _CHUNK), strict=True)
-        return torch.cat([net.critic.from_market_half(half, *chunk) for chunk in chunks]).squeeze(1)
 
     def learners(self, plan: EncodingPlan) -> list[Learner]:
         """The learners of an update: actor and critic, or both in one with a shared encoder.
