@@ -1,6 +1,6 @@
 """A simulator of one account whose step costs little more than the kernel's call."""
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from typing import NoReturn, cast
 
 import numpy as np
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from envs.config import TradingConfig
 from envs.guards import ActionError, EpisodeError
-from envs.kernel.observation import CURRENT
 from envs.kernel.step import NO_FAULT
 from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
@@ -18,7 +17,10 @@ class SingleAccount(Simulator):
     """One lane, with terms and trades, and without the checks and copies that batches need.
 
     Attributes:
-        action_D: Where the next action is written before `advance`.
+        kernel, arguments: The compiled step and what it takes; it returns `NO_FAULT` or a code
+            for `refuse`. A method around the call would cost a twentieth of a step.
+        action_D: Where the next action is written before the call.
+        target: The same as a writable memory view, for the first number.
         observation_O: `[bar, account (P)]` now, a read-only view.
         reward, equity, terminated, truncated, projected, liquidated, bar, projection_count:
             One-element views of the lane's state; indexing them gives Python numbers.
@@ -34,9 +36,13 @@ class SingleAccount(Simulator):
         lane: int = 0,
     ) -> None:
         super().__init__(market, config, 1, seed=0, rows=rows, record_terms=True, lane_offset=lane)
-        self._arguments = (self._actions, *self._arrays)
-        self.action_D = self._actions[0]
-        self.observation_O = self._observation[CURRENT, 0].view()
+        self.kernel = self._step
+        self.arguments = (self._actions, *self._arrays)
+        self.action_D = self._actions.reshape(-1)
+        self.target = cast("MutableSequence[float]", self.action_D.data)
+        # The account's columns follow the bar in the memory that the kernel writes.
+        written: NDArray[np.float32] = self.account_NP.base.reshape(-1)  # type: ignore[union-attr] # a view has one
+        self.observation_O = written[: 1 + self.account_size]
         self.observation_O.flags.writeable = False
         self.terms_7 = self.terms_N7[0]
         self.trades_A = self.trades_NA[0]
@@ -49,16 +55,14 @@ class SingleAccount(Simulator):
         self.bar = cast("Sequence[int]", self.bar_N.data)
         self.projection_count = cast("Sequence[int]", self.projection_count_N.data)
 
-    def advance(self) -> None:
-        """Take one step with the action in `action_D`.
+    def refuse(self, code: int) -> NoReturn:
+        """Raise what a fault code of the kernel means; nothing has changed then.
 
         Raises:
-            ActionError: The action is not finite; nothing has changed then.
-            EpisodeError: The episode has ended; nothing has changed then.
+            ActionError: The action is not finite.
+            EpisodeError: The episode has ended.
         """
-        code = self._step(*self._arguments)
-        if code != NO_FAULT:
-            self._raise_fault(code)
+        self._raise_fault(code)
 
     def fill_values(self) -> NDArray[np.float64]:
         """Return the signed value traded in each asset in the last step, currency, (A,)."""
