@@ -58,6 +58,9 @@ MMAP_THRESHOLD = 32 * 1024 * 1024
 TRIM_THRESHOLD = 1024 * 1024 * 1024
 """Bytes that may lie free at the top of the heap before glibc gives them back."""
 
+_SET_HERE: dict[str, str] = {}
+"""Variables that this module has set: a second call may change them."""
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _TOP_PAD = 16 * 1024 * 1024
 
@@ -101,7 +104,7 @@ def configure_process(threads: int | None = None, device: Device = "auto") -> Pr
         raise ValueError(f"threads: expected at least 1, found {threads}")
     if device not in ("auto", "cpu", "cuda"):
         raise DeviceError(f"device: expected auto, cpu or cuda, found {device!r}")
-    wanted = _user_threads(os.environ) or threads or available_cores()
+    wanted = _user_threads() or threads or available_cores()
     late = [name for name in ("numpy", "numba", "torch") if name in sys.modules]
     if late:
         _log.debug("%s imported before the process was set up", ", ".join(late))
@@ -113,20 +116,28 @@ def configure_process(threads: int | None = None, device: Device = "auto") -> Pr
 
 
 def limit_torch_threads(threads: int | None = None) -> int:
-    """Tell torch its threads; call it once, after torch was imported and before it computed.
+    """Tell torch and numba their threads; call it once, before torch has computed anything.
+
+    The configuration may hold another number than :func:`configure_process` could see on the
+    command line; this one counts.
 
     Args:
-        threads: As many; None: what ``OMP_NUM_THREADS`` says, or the cores of this process.
+        threads: As many; None: the cores of this process. An ``OMP_NUM_THREADS`` that the user
+            has set outranks it.
 
     Returns:
         The number that torch uses.
     """
     import torch  # noqa: PLC0415 - configure_process has to come before it
 
-    wanted = _user_threads(os.environ) or threads or available_cores()
+    wanted = _user_threads() or threads or available_cores()
     torch.set_num_threads(wanted)
     with contextlib.suppress(RuntimeError):  # refused once torch has computed in parallel
         torch.set_num_interop_threads(1)
+    if "numba" in sys.modules:
+        import numba  # noqa: PLC0415 - only where kernels are compiled anyway
+
+        numba.set_num_threads(min(wanted, int(numba.config.NUMBA_NUM_THREADS)))
     return torch.get_num_threads()
 
 
@@ -217,16 +228,24 @@ def configure_from_arguments(arguments: Sequence[str]) -> ProcessSettings:
     return configure_process(count, known)
 
 
-def _user_threads(environ: Mapping[str, str]) -> int | None:
-    text = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+def _user_threads() -> int | None:
+    """What the user, not this module, has set."""
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if text == _SET_HERE.get("OMP_NUM_THREADS"):
+        return None
     return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def _set_missing(environ: MutableMapping[str, str], values: Mapping[str, str]) -> tuple[str, ...]:
-    """Set what is absent; return the names that were there with another value."""
-    kept = tuple(name for name, value in values.items() if environ.get(name, value) != value)
-    for name, value in values.items():
-        environ.setdefault(name, value)
+    """Set what is absent or was set here; return the names of the user with another value."""
+    mine = {
+        name: value
+        for name, value in values.items()
+        if name not in environ or environ[name] == _SET_HERE.get(name)
+    }
+    kept = tuple(name for name in values if name not in mine and environ[name] != values[name])
+    environ.update(mine)
+    _SET_HERE.update(mine)
     return kept
 
 

@@ -190,12 +190,17 @@ def test_value_errors_count_by_where_they_come_from() -> None:
     )
     assert cli.is_user_error(ours)
     assert not cli.is_user_error(raised(json.loads, "{"))
+    assert cli.is_user_error(ModuleNotFoundError("no ccxt", name="ccxt"))
+    assert not cli.is_user_error(ModuleNotFoundError("no envs.x", name="envs.x"))
+    assert not cli.is_user_error(ImportError("cannot import name 'x' from 'envs'", name="envs"))
 
 
 def test_guard_runs_before_a_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     fake_module(monkeypatch, "training.train", lambda _: 0)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").write_text("")
     (tmp_path / "envs-9.dist-info").mkdir()
     (tmp_path / "envs-9.dist-info" / "METADATA").write_text("Name: envs\nVersion: 9\n")
     (tmp_path / "envs-9.dist-info" / "RECORD").write_text("envs/__init__.py,,\n")

@@ -1,5 +1,6 @@
 """Process set-up: threads, allocator, privacy, device, signals."""
 
+import ast
 import ctypes
 import os
 import signal
@@ -38,8 +39,6 @@ def settings(threads: str, device: str, **environ: str) -> tuple[list[Any], list
         check=True,
     )
     first, second = done.stdout.splitlines()
-    import ast
-
     return ast.literal_eval(first), ast.literal_eval(second)
 
 
@@ -144,6 +143,7 @@ def test_torch_takes_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     before = torch.get_num_threads()
+    monkeypatch.setattr(runtime, "_SET_HERE", {})
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     try:
         assert runtime.limit_torch_threads(1) == torch.get_num_threads() == 1
@@ -151,6 +151,39 @@ def test_torch_takes_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert runtime.limit_torch_threads(1) == 2, "the environment outranks the argument"
     finally:
         torch.set_num_threads(before)
+
+
+def test_configured_threads_count_unless_the_user_has_set_them() -> None:
+    program = (
+        "from training.runtime import configure_from_arguments, limit_torch_threads\n"
+        "configure_from_arguments(['seed=1'])\n"
+        "import numba, os\n"
+        "print([limit_torch_threads(1), numba.get_num_threads(), os.environ['OMP_NUM_THREADS']])\n"
+    )
+    for user, expected in (({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=CLEAN | user,
+            cwd=Path(runtime.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        torch_threads, numba_threads, _ = ast.literal_eval(done.stdout)
+        assert torch_threads == expected
+        assert numba_threads == expected
+
+
+@pytest.mark.usefixtures("former_environment")
+def test_second_call_may_change_what_the_first_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_SET_HERE", {})
+    for name in runtime.THREAD_VARIABLES:
+        os.environ.pop(name, None)
+    os.environ["MKL_NUM_THREADS"] = "7"
+    assert runtime.configure_process(2).threads == 2
+    assert runtime.configure_process(3).kept == ("MKL_NUM_THREADS",)
+    values = [os.environ[name] for name in runtime.THREAD_VARIABLES]
+    assert values == ["3", "7", "3", "3", "3"]
 
 
 def test_container_quota_bounds_the_cores(tmp_path: Path) -> None:
@@ -189,7 +222,10 @@ def former_environment() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("former_environment")
-def test_nonsense_on_the_command_line_is_left_to_the_configuration() -> None:
+def test_nonsense_on_the_command_line_is_left_to_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime, "_SET_HERE", {})
     os.environ.pop("OMP_NUM_THREADS", None)
     found = runtime.configure_from_arguments(["threads=many", "device=tpu"])
     assert (found.threads, found.device) == (runtime.available_cores(), "auto")

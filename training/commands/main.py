@@ -130,15 +130,18 @@ def is_user_error(error: Exception) -> bool:
     """Whether a message is enough: what was asked, or the machine, is at fault, not the program.
 
     These are the errors that our packages define, failures of the file system, configuration
-    errors of Hydra and pydantic, and ``ValueError`` and its kin raised by our own lines.
+    errors of Hydra and pydantic, other people's packages that are not installed, and
+    ``ValueError`` and ``RuntimeError`` raised by our own lines.
     """
     if type(error).__module__.partition(".")[0] in _our_names():
         return True
     if isinstance(error, OSError):
         return True
+    if isinstance(error, ModuleNotFoundError):
+        return (error.name or "").partition(".")[0] not in _our_names()
     if type(error).__module__.partition(".")[0] in {"hydra", "omegaconf", "pydantic_core"}:
         return True
-    return isinstance(error, ValueError | RuntimeError | ImportError) and _raised_by_us(error)
+    return isinstance(error, ValueError | RuntimeError) and _raised_by_us(error)
 
 
 def _our_names() -> frozenset[str]:
