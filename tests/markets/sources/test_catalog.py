@@ -187,7 +187,7 @@ def test_selection_takes_the_place_of_the_configuration_s() -> None:
     [
         ("kind: filez\n", "mine.yaml: .*filez.*packages.*files"),
         ("kind: files\n", r"mine.yaml\.path: Field required"),
-        ("kind: files\npath: x\nseperator: ';'\n", r"mine.yaml\.seperator: unknown field"),
+        ("kind: files\npath: x\ndivider: ';'\n", r"mine.yaml\.divider: unknown field"),
         ("kind: files\npath: x\nscale: {volume: -1}\n", r"scale\.volume: .*than 0, found '-1'"),
         ("kind: packages\ndataset: sp500\n", r"mine.yaml\.dataset: sp500 is refused: .*open"),
         ("kind: packages\ndataset: 7\n", r"dataset: expected one of us_stocks, .*found 7"),
