@@ -118,5 +118,7 @@ def test_registration_can_be_repeated() -> None:
     envs.registration.register()
     assert gymnasium.registry == before
     assert set(envs.registration.ENVIRONMENTS) <= before.keys()
+    kinds = [arguments["observation"] for arguments in envs.registration.ENVIRONMENTS.values()]
+    assert "view" not in kinds, "aliased observations are for those who ask for them"
     with pytest.raises(gymnasium.error.NameNotFound, match="Trading"):
         make("perennial/Tradin-v0")
