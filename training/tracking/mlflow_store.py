@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from training.runtime import PRIVACY_VARIABLES
 from training.tracking.redact import redact_uri
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 def preload() -> None:
     """Import MLflow now, in this thread: it takes seconds, and an import race is hard to find."""
+    _set_defaults()
     import mlflow  # noqa: F401, PLC0415 - only where something is tracked
 
 
@@ -96,8 +98,7 @@ def client_for(uri: str) -> "MlflowClient":
     Twenty processes that create the schema at the same time destroy the file (measured), hence
     the lock. MLflow is imported here, at the first use: it takes seconds.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    _set_defaults()
     from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds, and only tracking needs it
 
     for name in ("mlflow", "alembic"):
@@ -113,6 +114,17 @@ def client_for(uri: str) -> "MlflowClient":
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     return client
+
+
+def _set_defaults() -> None:
+    """No usage statistics, also from a notebook; a dead server is given up after half a minute."""
+    defaults = {
+        **PRIVACY_VARIABLES,
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
 
 
 class MlflowStore:

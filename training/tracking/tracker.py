@@ -13,6 +13,7 @@ import yaml
 from training.status import StatusFile, write_atomically
 from training.tracking.config import TrackingConfig
 from training.tracking.courier import Courier
+from training.tracking.events import RunEvents
 from training.tracking.journal import (
     FILE_NAME,
     Journal,
@@ -25,7 +26,6 @@ from training.tracking.mlflow_store import MlflowStore, preload, resolve_uri
 from training.tracking.provenance import provenance_tags
 from training.tracking.redact import Redactor, redact_uri
 from training.tracking.sender import JournalSender
-from training.tracking.tensorboard import EventWriter
 
 _log = logging.getLogger(__name__)
 
@@ -80,10 +80,7 @@ class RunTracker:
         self._parent = parent
         self._redactor = self.session.redactor
         self._journal: Journal | None = None
-        self._events: EventWriter | None = None
-        self._events_failed = False
-        self._resume_step: int | None = None
-        self._former: list[Recording] = []
+        self._events: RunEvents | None = None
         self._params: dict[str, object] = {}
         self._ended = False
 
@@ -133,12 +130,24 @@ class RunTracker:
                 f"{self.folder}: expected a folder without a run, found one with a journal; "
                 "resume it or choose another name"
             )
+        former: list[Recording] = []
         if first is None:
+            resume_step = None
             self.key = uuid.uuid4().hex
             self._append_start(dict(tags or {}))
         else:
             self.key = str(first.data.get("run"))
-            self._resume(int(resume_step or 0))
+            self._journal.append("resume", step=int(resume_step or 0))
+            former = valid_metrics(self._journal.path)
+        if self._config.tensorboard:
+            params = {k: self._redactor.value(v, field=k) for k, v in self._params.items()}
+            self._events = RunEvents(
+                self.folder / "tensorboard",
+                self.key,
+                params,
+                resume_step=resume_step,
+                former=former,
+            )
         if self.status is not None:
             self.status.running()
             self._write_config(config, overrides)
@@ -161,8 +170,8 @@ class RunTracker:
             return
         numbers = {name: float(value) for name, value in values.items()}
         time_ms = self._open_journal().append_metrics(step, numbers)
-        if self._config.tensorboard:
-            self._write_events(numbers, step, time_ms)
+        if self._events is not None:
+            self._events.scalars(numbers, step, time_ms)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run; secrets are masked."""
@@ -255,13 +264,6 @@ class RunTracker:
         except (JournalError, OSError) as second:  # a full disk; the first error is the news
             _log.warning("%s: the end of the run is not recorded: %s", self.folder, second)
 
-    def _resume(self, step: int) -> None:
-        """Note where the run goes on."""
-        journal = self._open_journal()
-        journal.append("resume", step=step)
-        self._resume_step = step
-        self._former = valid_metrics(journal.path)
-
     def _append_start(self, tags: dict[str, str]) -> None:
         known = {} if self._parent else provenance_tags()
         parameters = {name: _text(value) for name, value in self._params.items()}
@@ -290,38 +292,6 @@ class RunTracker:
     def _override(self, text: str) -> str:
         name, equals, value = text.partition("=")
         return f"{name}{equals}{self._redactor.value(value, field=name)}"
-
-    def _write_events(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
-        if self._events_failed:
-            return
-        try:
-            if self._events is None:
-                self._events = self._open_events()
-            if step == self._resume_step:
-                known = {name for r in self._former if r.step == step for name in r.values}
-                values = {name: value for name, value in values.items() if name not in known}
-            self._events.scalars(values, step, time_ms)
-        except OSError as error:
-            self._events_failed = True
-            _log.warning(
-                "%s: TensorBoard events cannot be written (%s); training goes on, the journal has "
-                "every metric",
-                self.folder / "tensorboard",
-                error,
-            )
-
-    def _open_events(self) -> EventWriter:
-        """Open the events; those of a resumed run are written anew from its journal.
-
-        A killed process takes its last seconds of unwritten events along; the journal has them.
-        """
-        purge = None if self._resume_step is None else 0
-        events = EventWriter(self.folder / "tensorboard", purge_step=purge)
-        params = {k: self._redactor.value(v, field=k) for k, v in self._params.items()}
-        events.hparams(params, self.key)
-        for recording in self._former:
-            events.scalars(recording.values, recording.step, recording.time_ms)
-        return events
 
     def _open_journal(self) -> Journal:
         if self._journal is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.telemetry.utils import is_telemetry_disabled
 
 from training.tracking.config import TrackingConfig
 from training.tracking.mlflow_store import (
@@ -22,6 +23,7 @@ from training.tracking.mlflow_store import (
     TrackingError,
     client_for,
     metric_name,
+    preload,
     resolve_uri,
     sqlite_path,
 )
@@ -49,7 +51,7 @@ for k in range({PROCESSES}):
     pid = os.fork()
     if pid == 0:
         time.sleep(max(0.0, begin - time.monotonic()))
-        config = TrackingConfig(uri=f"sqlite:///{{folder}}/mlflow.db", finish_seconds=60)
+        config = TrackingConfig(uri=f"sqlite:///{{folder}}/mlflow.db", finish_seconds=150)
         tracker = RunTracker(folder / f"run-{{k}}", config).start({{"k": k}})
         for step in range({METRICS}):
             tracker.log_metrics({{"x": float(k)}}, step)
@@ -59,13 +61,14 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in childre
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_make_the_store_at_once_and_lose_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CREATE_AT_ONCE, str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
@@ -77,6 +80,7 @@ def test_eight_processes_make_the_store_at_once_and_lose_nothing(tmp_path: Path)
     assert sorted(experiments) == [("Default",), ("perennial",)]
 
 
+@pytest.mark.slow
 def test_server_killed_in_a_run_gets_everything_once_when_it_is_back(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,13 +89,13 @@ def test_server_killed_in_a_run_gets_everything_once_when_it_is_back(
     database = tmp_path / "mlflow.db"
     database.write_bytes(empty_store.read_bytes())
     port = free_port()
-    config = TrackingConfig(uri=f"http://127.0.0.1:{port}", batch_seconds=0.1)
+    config = TrackingConfig(uri=f"http://127.0.0.1:{port}", batch_seconds=0.1, finish_seconds=90)
     tracker = RunTracker(tmp_path / "run", config)
     with server(database, port):
         tracker.start({"a": 1})
         for step in range(300):
             tracker.log_metrics({"x": float(step)}, step)
-        assert tracker.flush(30)
+        assert tracker.flush(90)
     for step in range(300, 600):
         tracker.log_metrics({"x": float(step)}, step)
     assert not tracker.flush(3)
@@ -126,6 +130,18 @@ def test_uris_are_resolved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert resolve_uri() == "http://env:1"
     assert resolve_uri("http://h:1") == "http://h:1"
     assert sqlite_path("postgresql://h/d") is None
+
+
+def test_usage_statistics_are_off_without_the_command_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    preload()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false", "what the user set stands"
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    preload()
+    assert is_telemetry_disabled()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_names_that_mlflow_refuses_are_mended() -> None:
