@@ -61,17 +61,28 @@ _STYLE: Final[dict[Any, Any]] = {
     "ytick.color": COLOURS["muted"],
     "ytick.major.size": 0,
     "lines.solid_capstyle": "round",
+    "timezone": "UTC",
     "svg.fonttype": "none",
     "svg.hashsalt": "perennial",
     "path.simplify": True,
     "path.simplify_threshold": 0.3,
 }
 
+_PROCESS: Final = frozenset({"backend", "backend_fallback", "interactive", "toolbar", "date.epoch"})
+"""Settings of the process and its windows, which no figure depends on or may change."""
+
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The project's figure style; every setting is restored at the end."""
-    with mpl.rc_context(_STYLE):
+    """The project's figure style on matplotlib's defaults; every setting is restored at the end.
+
+    Settings that another library has changed in this process do not show.
+    """
+    with mpl.rc_context():
+        mpl.rcParams.update(
+            {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _PROCESS}
+        )
+        mpl.rcParams.update(_STYLE)
         yield
 
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from evaluation.backtest import Run, backtest_many
 from evaluation.baselines import BaselineConfig, baseline_runs, matched_turnover, on_simplex
 from evaluation.bootstrap import BootstrapConfig, Interval
 from evaluation.comparison import Comparison, compare
+from evaluation.files import whole_file
 from evaluation.ledger import Ledger
 from evaluation.summary import MEASURES, mean_figures, measured_intervals
 
@@ -87,7 +86,9 @@ class Evaluation:
             for ledger in ledgers:
                 name = f"{ledger.metadata.policy}-{ledger.metadata.seed}.parquet"
                 ledger.to_parquet(folder / split / name)
-        _write_json(folder / "metrics.json", self.to_dict())
+        text = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
+        with whole_file(folder / "metrics.json") as file:
+            file.write(text.encode())
 
     def to_dict(self) -> dict[str, Any]:
         """Verdict, differences, figures and their units, as JSON has them (null for undefined)."""
@@ -172,14 +173,3 @@ def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2, sort_keys=True, allow_nan=False)
-        Path(scratch).replace(path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)

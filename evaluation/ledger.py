@@ -12,8 +12,6 @@ Dimensions: E = T + 1 rows (the start and T bars), A assets, M trades.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -26,6 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from evaluation import metrics
+from evaluation.files import whole_file
 
 __all__ = [
     "SIGNS",
@@ -211,16 +210,8 @@ class Ledger:
         }
         table = pa.table({"ts_event": self.ts_event, **self._columns(), "trades": self._nested()})
         table = table.replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True)})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                pq.write_table(table, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(scratch).replace(path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+        with whole_file(path) as file:
+            pq.write_table(table, file, compression="zstd")
 
     @classmethod
     def from_parquet(cls, path: Path) -> "Ledger":
@@ -233,7 +224,8 @@ class Ledger:
             LedgerError: the file is missing, damaged, of another format, or contradicts itself.
         """
         try:
-            table = pq.read_table(path)
+            # Not read_table: it would take a folder named seed=3 for a column.
+            table = pq.ParquetFile(path).read()
         except (OSError, pa.ArrowInvalid) as error:
             raise LedgerError(f"{path}: expected a ledger in Parquet: {error}") from error
         header = _header(path, table.schema.metadata)

@@ -1,7 +1,5 @@
 """The report: one HTML page that works without a network, the same bytes for the same data."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from evaluation import plots
 from evaluation.bootstrap import Interval
 from evaluation.comparison import POWER, Comparison, Difference
 from evaluation.drawing import to_png, to_svg
+from evaluation.files import whole_file
 from evaluation.judge import Evaluation
 from evaluation.ledger import Ledger
 from evaluation.plots import label
@@ -68,14 +67,8 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
         OSError: the folder cannot be written, or the disk is full.
     """
     page = render_report(inputs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(page)
-        Path(scratch).replace(path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(page.encode())
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:

@@ -75,6 +75,6 @@ def ledger_from_returns(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_ledger() -> MakeLedger:
     return ledger_from_returns

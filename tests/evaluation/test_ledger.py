@@ -23,7 +23,7 @@ def ledger(make_ledger: MakeLedger) -> Ledger:
 
 
 def test_round_trip_is_exact(ledger: Ledger, tmp_path: Path) -> None:
-    path = tmp_path / "new" / "ledger.parquet"
+    path = tmp_path / "seed=3" / "ledger.parquet"
     ledger.to_parquet(path)
     back = Ledger.from_parquet(path)
     for column in dataclasses.fields(Ledger):
