@@ -217,9 +217,9 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             `NEXT_STEP` reset the lane instead) and `reason`.
 
         Raises:
-            ActionError: As `step`.
+            ActionError: A wrong shape or type.
             EpisodeError: As `step`.
-            ValueError: A parameter out of range.
+            ValueError: An action that is not finite, or a parameter out of range.
         """
         loaded = self._read_actions(actions)
         try:

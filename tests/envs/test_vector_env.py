@@ -173,6 +173,8 @@ def test_disabled_needs_a_reset_mask(random_market: MakeMarket) -> None:
         before, *_ = env.step(np.zeros((N, 2)))
     with pytest.raises(EpisodeError, match="lane 0: expected a running episode"):
         env.step(np.zeros((N, 2)))
+    with pytest.raises(EpisodeError, match="lane 0: expected a running episode"):
+        env.step_option(np.zeros((N, 2)), 2)
     mask = np.array([True, False, True, False])
     observations, _ = env.reset(options={"reset_mask": mask})
     assert (observations[mask, -1] == 1.0).all()
@@ -286,6 +288,10 @@ def test_step_option_in_every_lane(random_market: MakeMarket, mode: AutoresetMod
         assert infos["reason"].tolist() == [Reason.RESET] * N
     with pytest.raises(ValueError, match="gamma: expected a number in"):
         env.step_option(targets, 3, gamma=2.0)
+    with pytest.raises(ValueError, match=r"actions\[0, 0\]: expected a finite number"):
+        env.step_option(np.full((N, 2), np.nan), 3)
+    with pytest.raises(ActionError, match="actions: expected shape"):
+        env.step_option(targets[:1], 3)
 
 
 def test_results_belong_to_the_caller(random_market: MakeMarket) -> None:
