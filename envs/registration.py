@@ -1,4 +1,7 @@
-"""The registered Gymnasium ids; `import envs` registers them."""
+"""The registered Gymnasium ids.
+
+`import envs` registers them, and so does `gymnasium.make("envs:perennial/Trading-v0")`.
+"""
 
 from types import MappingProxyType
 from typing import Any

@@ -43,6 +43,7 @@ _FLOAT64 = np.dtype(np.float64)
 _BOUND = frozenset(
     {"simulator", "_arguments", "_target", "_target_D", "_shape", "_bar", "_terms", "_fills"}
     | {"_account_P", "_account_bytes", "_features", "_row_bytes", "_window_bytes"}
+    | {"_window_shape"}
     | {"_load", "_observe", "_kernel"}
 )
 """Attributes that `_open` makes anew; the rest is a copy's state."""
@@ -319,6 +320,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._features = self.market.features_TC.reshape(-1).data.cast("B")
         self._row_bytes = self.market.num_features * _FLOAT32.itemsize
         self._window_bytes = self.config.observation.window * self._row_bytes
+        self._window_shape = (account.window_size,)
         discrete = self.config.action.kind == "levels"
         self._load = self._load_level if discrete else self._load_box
         self._observe = {
@@ -357,7 +359,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         stop = (self._bar[0] + 1) * self._row_bytes
         rows = self._features[stop - self._window_bytes : stop]
         # Two memcpys into fresh memory; numpy's concatenate takes twice the time.
-        return np.frombuffer(bytearray().join((rows, self._account_bytes)), _FLOAT32)
+        fresh = bytearray().join((rows, self._account_bytes))
+        return np.ndarray(self._window_shape, _FLOAT32, fresh)
 
     def _observe_view(self) -> dict[str, NDArray[np.float32]]:
         return {"market": self.simulator.window_view(), "account": self._account_P.copy()}

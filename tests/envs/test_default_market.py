@@ -120,5 +120,7 @@ def test_registration_can_be_repeated() -> None:
     assert set(envs.registration.ENVIRONMENTS) <= before.keys()
     kinds = [arguments["observation"] for arguments in envs.registration.ENVIRONMENTS.values()]
     assert "view" not in kinds, "aliased observations are for those who ask for them"
+    named = gymnasium.make("envs:perennial/TradingIndex-v0")
+    assert named.spec == make("perennial/TradingIndex-v0").spec
     with pytest.raises(gymnasium.error.NameNotFound, match="Trading"):
         make("perennial/Tradin-v0")
