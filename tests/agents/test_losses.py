@@ -77,7 +77,7 @@ def test_kl_estimate_converges_to_the_exact_divergence() -> None:
     # KL(N(0,1) || N(m,1)) = m^2 / 2, estimated from samples of the old policy
     shift = 0.3
     samples = torch.randn(400_000, 1, generator=torch.Generator().manual_seed(0))
-    zero, log_std = torch.zeros(1, 1), torch.zeros(1)
+    zero, log_std = torch.zeros_like(samples), torch.zeros(1)
     log_ratio = gaussian_log_prob(samples, zero + shift, log_std) - gaussian_log_prob(
         samples, zero, log_std
     )

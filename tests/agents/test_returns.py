@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from beartype import beartype
 from gymnasium import spaces
+from jaxtyping import TypeCheckError, jaxtyped
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
@@ -148,3 +150,10 @@ def test_final_values_go_to_their_ends_in_order_of_time_and_lane() -> None:
     following = next_state_values(values, done, torch.tensor([70.0, 80.0]))
     assert following.tolist() == [[2.0, 70.0], [80.0, 5.0]]
     assert values[1, 1] == 3.0
+
+
+def test_shapes_are_checked() -> None:
+    wrong = torch.zeros(3, 2)
+    checked = jaxtyped(typechecker=beartype)(generalised_advantages)
+    with pytest.raises(TypeCheckError):
+        checked(torch.zeros(3, 1), wrong, wrong, wrong > 1, wrong > 1, discount=0.9, trace=0.9)
