@@ -57,6 +57,7 @@ class TrainingProgress:
         self._reward: float | None = None
         self._history: deque[tuple[float, int]] = deque()
         self._last_line = -float("inf")
+        self._last_steps = -1
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -73,11 +74,12 @@ class TrainingProgress:
             seed: The seed.
             done: Steps that were taken before, by the run that is resumed.
         """
+        self._finish_lines()
         self._index, self._steps, self._reward = index, done, None
         self._label = f"seed {seed} ({index}/{self._seeds})" if self._seeds > 1 else f"seed {seed}"
         self._history.clear()
         self._history.append((self._clock(), done))
-        self._last_line = self._clock()
+        self._last_line, self._last_steps = self._clock(), done
         self._draw()
 
     def update(self, steps: int, reward: float | None = None) -> None:
@@ -96,8 +98,7 @@ class TrainingProgress:
         self._draw()
         due = now - self._last_line >= self._seconds or steps >= self._total
         if self._mode == "lines" and due:
-            self._last_line = now
-            self.note(self.line())
+            self._write_line(now)
 
     def note(self, text: str) -> None:
         """Write a line without disturbing the bar; nothing when quiet."""
@@ -151,9 +152,19 @@ class TrainingProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._finish_lines()
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+    def _write_line(self, now: float) -> None:
+        self._last_line, self._last_steps = now, self._steps
+        self.note(self.line())
+
+    def _finish_lines(self) -> None:
+        """The last state of a seed, where no line has told it yet."""
+        if self._mode == "lines" and self._label and self._steps != self._last_steps:
+            self._write_line(self._clock())
 
     def _draw(self) -> None:
         if self._progress is None or self._task is None:

@@ -218,20 +218,20 @@ def test_runs_are_listed_newest_first(capsys: pytest.CaptureFixture[str]) -> Non
     time.sleep(0.01)
     good = StatusFile(Path("runs/multi/b"))
     good.running()
-    good.headline({"net return": 0.12345, "sharpe": float("nan")})
+    good.headline({"test/log_growth": 0.12345, "test/sharpe": float("nan")})
     good.finish("FINISHED")
     Path("runs/broken").mkdir()
     Path("runs/broken/status.json").write_text("{")
     assert perennial.main(["runs", "ls"]) == 0
     passed, _, second, third = capsys.readouterr().out.splitlines()
     assert passed.startswith("passed over: runs/broken/status.json")
-    assert re.match(r"runs/multi/b +FINISHED +2.* net return 0\.1235, sharpe nan", second)
+    assert re.match(r"runs/multi/b +FINISHED +2.* log growth 0\.1235, sharpe nan", second)
     assert re.match(r"runs/a +FAILED .*ValueError: bad$", third)
     Path("runs/broken/status.json").unlink()
     assert perennial.main(["runs", "ls", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [item["run"] for item in listed] == ["runs/multi/b", "runs/a"]
-    assert listed[0]["headline"] == {"net return": 0.12345, "sharpe": None}
+    assert listed[0]["headline"] == {"test/log_growth": 0.12345, "test/sharpe": None}
     assert runs_command.find_run("latest") == Path("runs/multi/b")
 
 

@@ -41,7 +41,21 @@ def test_rate_time_left_and_reward_are_right() -> None:
         assert progress.seconds_left() == 18.0, "800 of this seed and 1000 of the next at 100/s"
         expected = "seed 7 (2/3), 200 of 1,000 steps (20%), 100 steps/s, 18 s left, reward 0.1235"
         assert progress.line() == expected
-    assert stream.getvalue() == "", "five seconds have not passed"
+        assert stream.getvalue() == "", "five seconds have not passed"
+    assert stream.getvalue() == f"{expected}\n", "the end is always told"
+
+
+def test_quick_seeds_are_told_too() -> None:
+    clock = Clock()
+    stream = io.StringIO()
+    with TrainingProgress(100, seeds=2, stream=stream, clock=clock) as progress:
+        for index in (1, 2):
+            progress.begin_seed(index, seed=index)
+            clock.now += 1.0
+            progress.update(90)
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("seed 1 (1/2), 90 of 100 steps")
+    assert second.startswith("seed 2 (2/2), 90 of 100 steps")
 
 
 def test_rate_follows_the_last_seconds() -> None:

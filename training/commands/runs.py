@@ -12,6 +12,9 @@ from training.wording import duration
 if TYPE_CHECKING:
     from training.status import RunStatus
 
+_SHOWN = 3
+"""Figures of a run in the list; ``--json`` has all."""
+
 SUMMARY = "list the runs with their state, dates and headline figures"
 EXAMPLES = """\
 perennial runs ls                  # newest first
@@ -88,12 +91,18 @@ def _plain(folder: Path, status: "RunStatus") -> dict[str, object]:
     }
 
 
+def _short(name: str) -> str:
+    """``test/log_growth`` as people say it."""
+    return name.rpartition("/")[2].replace("_", " ")
+
+
 def _row(folder: Path, status: "RunStatus") -> tuple[str, ...]:
     started = datetime.fromisoformat(status.started)
     ended = datetime.fromisoformat(status.ended or status.updated)
     if status.effective == "RUNNING":
         ended = datetime.now(UTC)
-    result = ", ".join(f"{name} {value:.4g}" for name, value in status.headline.items())
+    shown = list(status.headline.items())[:_SHOWN]
+    result = ", ".join(f"{_short(name)} {value:.4g}" for name, value in shown)
     first_line = (status.error or "").partition("\n")[0]
     return (
         str(folder),
