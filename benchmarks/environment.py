@@ -1,8 +1,9 @@
 """Environment steps per CPU-second, against peers in the same run.
 
-Every worker is a process of its own (peers in their own virtual environments); the rounds visit
-all workers in turn, so that the noise of a shared machine hits all alike, and the figure is the
-median over rounds and repetitions.
+Every worker is a process of its own (peers in their own virtual environments), with one thread and
+random actions drawn beforehand; resets are included. The rounds visit all workers in turn, so that
+the noise of a shared machine hits all alike, and the figure is the median over rounds and
+repetitions. A peer that cannot be installed or measured is reported and skipped.
 
     python -m benchmarks.environment --rounds 3 --repetitions 3 --seconds 1
 """
@@ -10,71 +11,36 @@ median over rounds and repetitions.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe
-from benchmarks.peers.setup import python_of
+from benchmarks.cases import Case, cases
+from benchmarks.machine import provenance
+from benchmarks.peers.setup import PeerError, python_of, versions_of
+from benchmarks.record import RESULTS, spread, write
 
 HERE = Path(__file__).resolve().parent
 WORKERS = HERE / "peers"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One line of the table: which interpreter runs which script with which arguments."""
-
-    name: str
-    script: str
-    arguments: tuple[str, ...]
-    peer: str | None = None
-
-
-def cases() -> list[Case]:
-    """Ours and the peers', on the workloads that they share."""
-    table = []
-    for f, w in ((16, 1), (16, 30), (64, 1), (64, 30)):
-        size = (str(f), str(w))
-        label = f"A=1 F={f} W={w}"
-        table += [
-            Case(f"gym-anytrading {label}", "anytrading_worker.py", size, "anytrading"),
-            Case(f"gym-trading-env {label}", "tradingenv_worker.py", size, "tradingenv"),
-        ]
-        table += [
-            Case(f"TorchTrade {label} N={n}", "torchtrade_worker.py", (*size, n), "torchtrade")
-            for n in ("1024", "4096")
-        ]
-        table += [
-            Case(f"perennial window {label} N={n}", "ours", ("window", "1", f"{f}", f"{w}", n))
-            for n in ("1024", "4096")
-        ]
-    for n in ("1", "1024", "4096"):
-        table.append(Case(f"perennial index A=1 N={n}", "ours", ("index", "1", "16", "30", n)))
-    for n in ("1024", "4096"):
-        table.append(Case(f"perennial index A=30 N={n}", "ours", ("index", "30", "8", "30", n)))
-    table += [
-        Case("perennial gymnasium.Env index A=1", "ours", ("scalar-index", "1", "16", "30", "1")),
-        Case("perennial gymnasium.Env window A=1 F=16 W=30", "ours",
-             ("scalar-window", "1", "16", "30", "1")),
-        Case("perennial window A=30 F=8 W=1 N=1024", "ours", ("window", "30", "8", "1", "1024")),
-        Case("FinRL A=1 F=8", "finrl_worker.py", ("1", "8"), "finrl"),
-        Case("FinRL A=30 F=8", "finrl_worker.py", ("30", "8"), "finrl"),
-        Case("memcpy 4 MiB blocks of 1,920 bytes", "ours", ("memcpy", "1", "16", "30", "2048")),
-    ]  # fmt: skip
-    return table
-
-
 class Worker:
-    """A running worker: ready, then one measurement per request."""
+    """A running worker: ready, then one measurement per request.
+
+    Args:
+        case: what it measures.
+
+    Raises:
+        RuntimeError: it ended before it was ready, with the end of its errors; of a peer,
+            a `PeerError`.
+    """
 
     def __init__(self, case: Case) -> None:
-        """Start the process and wait until it is ready."""
         self.case = case
-        if case.peer:
+        if case.peer and case.script:
             command = [str(python_of(case.peer)), str(WORKERS / case.script), *case.arguments]
         else:
             command = [sys.executable, "-m", "benchmarks.ours", *case.arguments]
@@ -89,7 +55,6 @@ class Worker:
             env={**os.environ, **one},
         )
         self._read(expected="ready")
-        self.results: list[dict[str, Any]] = []
 
     def _read(self, expected: str | None = None) -> str:
         assert self.process.stdout is not None
@@ -100,58 +65,125 @@ class Worker:
                     break
                 return text
         error = self.process.stderr.read()[-2_000:] if self.process.stderr else ""
-        raise RuntimeError(f"worker '{self.case.name}' failed:\n{error}")
+        self.process.kill()
+        self.process.wait()
+        kind = PeerError if self.case.peer else RuntimeError
+        raise kind(f"worker '{self.case.name}' failed:\n{error}")
 
-    def measure(self, seconds: float) -> None:
-        """One repetition."""
+    def measure(self, seconds: float) -> dict[str, float]:
+        """One repetition of about so many CPU-seconds."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        self.results.append(json.loads(self._read()))
+        answer: dict[str, float] = json.loads(self._read())
+        return answer
 
     def close(self) -> None:
         """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.communicate(timeout=60)
 
 
-def measure(selected: list[Case], rounds: int, repetitions: int, seconds: float) -> dict[str, Any]:
-    """Median, lowest and highest steps per CPU-second of every case.
+@dataclass
+class Series:
+    """What has been measured so far.
 
-    Workers are kept one at a time in memory per round: start, measure `repetitions`, stop.
+    Attributes:
+        values: repetitions of each figure, in order.
+        units: of each figure.
+        skipped: peers that could not be measured, with the reason.
     """
-    rates: dict[str, list[float]] = {case.name: [] for case in selected}
-    for number in range(rounds):
-        for case in selected:
-            worker = Worker(case)
-            for _ in range(repetitions):
-                worker.measure(seconds)
-            worker.close()
-            rates[case.name] += [r["steps_per_cpu_s"] for r in worker.results]
-            middle = statistics.median(rates[case.name])
-            print(f"round {number + 1}  {case.name:55s} {middle:14,.0f}", flush=True)
-    return {
-        name: {"median": statistics.median(v), "lowest": min(v), "highest": max(v), "count": len(v)}
-        for name, v in rates.items()
-    }
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def add(self, case: Case, answers: list[dict[str, float]]) -> None:
+        """Keep a worker's answers."""
+        for suffix, key, unit in case.figures:
+            name = case.name + suffix
+            self.values.setdefault(name, []).extend(answer[key] for answer in answers)
+            self.units[name] = unit
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Median, lowest, highest, count and unit of each figure."""
+        return {n: spread(v) | {"unit": self.units[n]} for n, v in self.values.items()}
+
+
+def visit(case: Case, repetitions: int, seconds: float) -> list[dict[str, float]]:
+    """Start a case's worker, measure, stop it."""
+    worker = Worker(case)
+    answers = [worker.measure(seconds) for _ in range(repetitions)]
+    worker.close()
+    return answers
+
+
+def measure(
+    series: Series, selected: list[Case], rounds: int, repetitions: int, seconds: float
+) -> None:
+    """Visit every case in every round; a peer that failed once is left out from then on."""
+    began, total = time.monotonic(), rounds * len(selected)
+    for number in range(total):
+        case = selected[number % len(selected)]
+        if case.name in series.skipped:
+            continue
+        try:
+            series.add(case, visit(case, repetitions, seconds))
+        except PeerError as error:
+            series.skipped[case.name] = str(error)
+            print(f"skipped: {error}", flush=True)
+            continue
+        _say(series, case, f"{number + 1:3d}/{total} {time.monotonic() - began:5.0f} s")
+
+
+def _say(series: Series, case: Case, progress: str) -> None:
+    for suffix, _, unit in case.figures:
+        values = series.values[case.name + suffix]
+        number = spread(values)["median"]
+        text = f"{number:14,.0f}" if number >= 100 else f"{number:14,.3f}"
+        print(f"{progress}  {case.name + suffix:60s}{text} {unit}", flush=True)
+
+
+def peer_versions(selected: list[Case]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Install what is missing, once.
+
+    Returns:
+        Packages of the peers that are there; the reason of each peer that is not.
+    """
+    found, missing = {}, {}
+    for peer in dict.fromkeys(case.peer for case in selected if case.peer):
+        try:
+            found[peer] = versions_of(peer)
+        except PeerError as error:
+            missing[peer] = str(error)
+            print(f"peer left out: {error}", flush=True)
+    return found, missing
 
 
 def main() -> None:
-    """Measure and write `results/environment.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    """Measure and write `environment.json`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="visits of every worker (3)")
+    parser.add_argument("--repetitions", type=int, default=3, help="in each visit (3)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="CPU-seconds of each (1)")
     parser.add_argument("--only", default="", help="cases whose name contains this text")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "environment.json")
+    parser.add_argument("--list", action="store_true", help="print the cases and stop")
+    parser.add_argument("--output", type=Path, default=RESULTS / "environment.json")
     options = parser.parse_args()
     selected = [case for case in cases() if options.only in case.name]
-    figures = measure(selected, options.rounds, options.repetitions, options.seconds)
-    command = "python -m benchmarks.environment " + " ".join(sys.argv[1:])
-    record = {"command": command.strip(), "machine": describe(), "steps_per_cpu_second": figures}
-    options.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"written: {options.output}")
+    if options.list:
+        print("\n".join(case.name for case in selected))
+        return
+    record = provenance("benchmarks.environment")
+    record["peers"], missing = peer_versions(selected)
+    series = Series(skipped={c.name: missing[c.peer] for c in selected if c.peer in missing})
+    measure(series, selected, options.rounds, options.repetitions, options.seconds)
+    record["figures"] = series.figures()
+    record["comparisons"] = [
+        {"peer": case.name, "ours": rival} for case in selected for rival in case.rivals
+    ]
+    write(options.output, record | {"skipped": series.skipped})
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """Our own workers, measured exactly as the peers' are.
 
-Arguments: MODE A F W N with MODE one of index, window, scalar-index, scalar-window, memcpy.
+Arguments: MODE A F W N. MODE is index or window (the compiled accounts), vector-index or
+vector-window (the gymnasium vector environment), scalar-index or scalar-window (the single
+gymnasium environment), copying (windows beside memcpy in one process), or memcpy.
 Every accounting model is on: commission with a minimum, spread, impact, participation, borrow and
 financing rates, margin, splits and dividends in the data; long and short, money in float64.
 """
 
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.peers.harness import ROWS, episodes, market, serve
+from benchmarks.peers.harness import ROWS, answer, episodes, market, serve
 from envs.config import (
     BorrowConfig,
     EpisodeConfig,
@@ -26,6 +30,8 @@ from envs.config import (
 )
 from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
+from envs.trading_env import TradingEnv
+from envs.vector_env import TradingVectorEnv
 
 CHUNK = 64
 
@@ -67,30 +73,59 @@ def config(kind: str, window: int) -> TradingConfig:
     )
 
 
-def vector(kind: str, assets: int, features: int, window: int, lanes: int) -> Callable[[], int]:
+def simulator(kind: str, assets: int, features: int, window: int, lanes: int) -> Simulator:
+    """The compiled accounts that the batched modes drive."""
+    market, settings = arrays(assets, features), config(kind, window)
+    return Simulator(market, settings, lanes, seed=0, autoreset="same_step")
+
+
+def random_actions(*shape: int) -> NDArray[np.float64]:
+    """Drawn beforehand, uniform in -1 .. 1."""
+    return np.random.default_rng(1).uniform(-1, 1, shape)
+
+
+def batch(kind: str, assets: int, features: int, window: int, lanes: int) -> Callable[[], int]:
     """Batched steps with autoreset, the observation read at every step."""
-    simulator = Simulator(
-        arrays(assets, features), config(kind, window), lanes, seed=0, autoreset="same_step"
-    )
-    rng = np.random.default_rng(1)
-    actions = rng.uniform(-1, 1, (CHUNK, lanes, assets))
-    observe = simulator.observe_index if kind == "index" else simulator.observe_window
-    width = simulator.account_size + 1 if kind == "index" else simulator.window_size
+    accounts = simulator(kind, assets, features, window, lanes)
+    actions = random_actions(CHUNK, lanes, assets)
+    observe = accounts.observe_index if kind == "index" else accounts.observe_window
+    width = accounts.account_size + 1 if kind == "index" else accounts.window_size
     out = np.empty((lanes, width), np.float32)
     chunk = max(1, 8192 // lanes) if kind == "index" else 1
 
     def run() -> int:
         for i in range(chunk * CHUNK):
-            simulator.step(actions[i % CHUNK])
+            accounts.step(actions[i % CHUNK])
             observe(out)
         return chunk * CHUNK * lanes
 
     return run
 
 
-def memcpy(block: int, count: int) -> Callable[[], int]:
-    """Copy a batch of `count` windows of `block` bytes in one piece: the bound of all copies."""
-    source = np.random.default_rng(0).integers(0, 255, count * block, dtype=np.uint8)
+def vector(kind: str, assets: int, features: int, window: int, lanes: int) -> Callable[[], int]:
+    """Steps of the gymnasium vector environment: checks, fresh arrays and infos included."""
+    market, settings = arrays(assets, features), config(kind, window)
+    env = TradingVectorEnv(lanes, market, settings, autoreset_mode="NextStep")
+    actions = random_actions(CHUNK, lanes, assets)
+    env.reset(seed=0)
+
+    def run() -> int:
+        for i in range(CHUNK):
+            env.step(actions[i])
+        return CHUNK * lanes
+
+    return run
+
+
+def scalar(kind: str, assets: int, features: int, window: int) -> Callable[[], int]:
+    """Steps of the single gymnasium environment, resets included."""
+    env = TradingEnv(arrays(assets, features), config(kind, window))
+    return episodes(env, random_actions(4096, assets).astype(np.float32), 2_000)
+
+
+def memcpy(size: int, count: int) -> Callable[[], int]:
+    """Copy a batch of `count` windows of `size` bytes in one piece: the bound of all copies."""
+    source = np.random.default_rng(0).integers(0, 255, count * size, dtype=np.uint8)
     target = np.empty_like(source)
 
     def run() -> int:
@@ -101,21 +136,72 @@ def memcpy(block: int, count: int) -> Callable[[], int]:
     return run
 
 
+class Copying:
+    """Steps with copied windows, the copying alone, and memcpy of as many bytes, in turn.
+
+    Args:
+        assets: A.
+        features: F for each asset.
+        window: W bars.
+        lanes: N windows a step.
+    """
+
+    def __init__(self, assets: int, features: int, window: int, lanes: int) -> None:
+        self._accounts = simulator("window", assets, features, window, lanes)
+        self._actions = random_actions(CHUNK, lanes, assets)
+        self._out = np.empty((lanes, self._accounts.window_size), np.float32)
+        self._source = np.random.default_rng(0).standard_normal(self._out.shape, np.float32)
+        self._target = np.empty_like(self._out)
+
+    def measure(self, seconds: float) -> dict[str, float]:
+        """Spend `seconds` of CPU time.
+
+        Returns:
+            Steps a CPU-second; the bandwidth of memcpy (bytes copied a CPU-second, GB/s); and
+            the bandwidths of the copying alone and of the whole step as shares of it.
+        """
+        clock = time.process_time
+        steps, stepping, copying, memcpy_time = 0, 0.0, 0.0, 0.0
+        while stepping + copying + memcpy_time < seconds:
+            for action in self._actions:
+                times = [clock()]
+                self._accounts.step(action)
+                times.append(clock())
+                self._accounts.observe_window(self._out)
+                times.append(clock())
+                np.copyto(self._target, self._source)
+                times.append(clock())
+                step, copy, plain = np.diff(times)
+                stepping, copying, memcpy_time = (
+                    stepping + step,
+                    copying + copy,
+                    memcpy_time + plain,
+                )
+            steps += CHUNK
+        return {
+            "steps_per_cpu_s": steps * len(self._out) / (stepping + copying),
+            "memcpy_gb_per_s": steps * self._out.nbytes / memcpy_time / 1e9,
+            "copying_share": memcpy_time / copying,
+            "step_share": memcpy_time / (stepping + copying),
+        }
+
+
 def main() -> None:
     """Build the workload and serve measurements."""
     mode = sys.argv[1]
     assets, features, window, lanes = map(int, sys.argv[2:6])
-    label = {"peer": "perennial", "mode": mode, "assets": assets, "lanes": lanes}
+    size = {"assets": assets, "features": features, "window": window}
+    if mode == "copying":
+        answer(Copying(**size, lanes=lanes).measure)
+        return
+    face, _, kind = mode.rpartition("-")
     if mode == "memcpy":
         run = memcpy(features * window * 4, lanes)
-    elif mode.startswith("scalar-"):
-        kind = mode.removeprefix("scalar-")
-        env = TradingEnv(arrays(assets, features), config(kind, window), seed=0)
-        actions = np.random.default_rng(1).uniform(-1, 1, (4096, assets)).astype(np.float32)
-        run = episodes(env, actions, 2_000)
+    elif face == "scalar":
+        run = scalar(kind, **size)
     else:
-        run = vector(mode, assets, features, window, lanes)
-    serve(run, **label, features=features, window=window)
+        run = (vector if face == "vector" else batch)(kind, **size, lanes=lanes)
+    serve(run, peer="perennial", mode=mode, lanes=lanes, **size)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ visit the legs in turn, so that the noise of a shared machine hits all alike; fi
 | sb3-native | SB3's PPO | compiled simulator behind `SimulatorVecEnv` | index |
 | sb3-dummy-index | SB3's PPO | its `DummyVecEnv` over `TradingEnv` | index |
 | sb3-dummy-window | SB3's PPO | its `DummyVecEnv` over `TradingEnv` | window |
+| finrl | SB3's PPO | its `DummyVecEnv` over FinRL's `StockTradingEnv` | one bar |
+
+FinRL's leg runs in FinRL's own virtual environment; `benchmarks.finrl_leg` says what differs.
 
     python -m benchmarks.training --rounds 3
-
-A further leg (a peer in its own virtual environment) is an entry in `LEGS`.
 """
 
 import argparse
@@ -27,6 +28,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import provenance
+from benchmarks.peers.setup import PeerError, versions_of
+from benchmarks.record import RESULTS, spread, write
 
 HERE = Path(__file__).resolve().parent
 NUM_ENVS, STEPS, MINIBATCH, EPOCHS, WINDOW = 256, 128, 8192, 4, 16
@@ -190,7 +195,9 @@ def worker(leg: str, threads: int, rollouts: int) -> None:
 
 
 def measure(leg: str, threads: int, rollouts: int) -> dict[str, Any]:
-    """Run ``worker`` in a process of its own."""
+    """Run a leg in a process of its own."""
+    if leg == "finrl":
+        return measure_finrl(threads, rollouts)
     command = [sys.executable, "-m", "benchmarks.training", "--worker", leg]
     command += ["--threads", str(threads), "--rollouts", str(rollouts)]
     variables = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "NUMBA")}
@@ -208,16 +215,23 @@ def measure(leg: str, threads: int, rollouts: int) -> dict[str, Any]:
     return result
 
 
+def measure_finrl(threads: int, rollouts: int) -> dict[str, Any]:
+    """FinRL's leg, with the hidden layers of our network in a row."""
+    from benchmarks import finrl_leg
+
+    prepared, config = market(), policy_config()
+    settings = {"num_envs": NUM_ENVS, "steps": STEPS, "minibatch": MINIBATCH, "epochs": EPOCHS}
+    widths = (config.encoder.hidden, config.encoder.embedding, *config.hidden)
+    return finrl_leg.measure(
+        prepared.arrays, prepared.spans["train"], settings | {"rollouts": rollouts}, widths, threads
+    )
+
+
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians over the rounds, with the lowest and the highest."""
     row: dict[str, Any] = {}
     for figure in (*FIGURES, "cores_used"):
-        values = [result[figure] for result in results]
-        row[figure] = {
-            "median": statistics.median(values),
-            "lowest": min(values),
-            "highest": max(values),
-        }
+        row[figure] = spread([result[figure] for result in results])
     names = results[0]["shares"]
     row["shares"] = {n: statistics.median(r["shares"][n] for r in results) for n in names}
     return row
@@ -247,46 +261,62 @@ def report(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return derived
 
 
+def measure_all(
+    cases: list[tuple[str, int]], rounds: int, rollouts: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Visit every leg in every round.
+
+    Returns:
+        A row for each leg; the reason of each peer's leg that could not be measured.
+    """
+    results: dict[str, list[dict[str, Any]]] = {}
+    skipped: dict[str, str] = {}
+    for number in range(rounds):
+        for leg, threads in cases:
+            name = f"{leg} ({threads} torch thread{'s' * (threads > 1)})"
+            if name in skipped:
+                continue
+            length = rollouts if leg == "ours" else max(1, rollouts // 8)
+            try:
+                results.setdefault(name, []).append(measure(leg, threads, length))
+            except PeerError as error:
+                skipped[name] = str(error)
+                print(f"skipped: {name}: {error}", flush=True)
+                continue
+            rate = results[name][-1]["steps_per_second"]
+            print(f"round {number + 1}  {name:40s}{rate:12,.0f} steps/s", flush=True)
+    return {name: summary(rows) for name, rows in results.items() if rows}, skipped
+
+
 def main() -> None:
-    """Measure all legs and write ``results/training.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rollouts", type=int, default=8, help="timed rollouts of our leg")
-    parser.add_argument("--only", default="", help="legs whose name contains this text")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "training.json")
+    """Measure all legs and write ``training.json``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="visits of every leg (3)")
+    parser.add_argument(
+        "--rollouts", type=int, default=8, help="timed rollouts of our leg; others an eighth (8)"
+    )
+    parser.add_argument("--only", default="", help="legs whose name contains this text; no file")
+    parser.add_argument("--output", type=Path, default=RESULTS / "training.json")
     parser.add_argument("--worker", choices=LEGS, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         worker(options.worker, options.threads, options.rollouts)
         return
+    record = provenance("benchmarks.training")
     cases = [(leg, n) for leg in LEGS for n in ((1,) if leg == "ours" else (1, 2))]
-    cases = [case for case in cases if options.only in case[0]]
-    results: dict[str, list[dict[str, Any]]] = {}
-    for number in range(options.rounds):
-        for leg, threads in cases:
-            rollouts = options.rollouts if leg == "ours" else max(1, options.rollouts // 8)
-            name = f"{leg} ({threads} torch thread{'s' * (threads > 1)})"
-            results.setdefault(name, []).append(measure(leg, threads, rollouts))
-            rate = results[name][-1]["steps_per_second"]
-            print(f"round {number + 1}  {name:40s}{rate:12,.0f} steps/s", flush=True)
-    table = {name: summary(rows) for name, rows in results.items()}
-    derived = report(table)
+    # One thread: nearly all of FinRL's time is its environment, which has one.
+    cases = [case for case in (*cases, ("finrl", 1)) if options.only in case[0]]
+    table, skipped = measure_all(cases, options.rounds, options.rollouts)
+    derived = report(table) if any(name.startswith("ours") for name in table) else {}
     if options.only:
         return
-    from benchmarks.machine import describe
-
     settings = {"num_envs": NUM_ENVS, "steps": STEPS, "minibatch": MINIBATCH, "epochs": EPOCHS}
-    record = {
-        "command": " ".join(["python -m benchmarks.training", *sys.argv[1:]]),
-        "machine": describe(),
-        "settings": settings | {"window": WINDOW},
-        "legs": table,
-        **derived,
-    }
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"written: {options.output}")
+    record["peers"] = {} if any("finrl" in n for n in skipped) else {"finrl": versions_of("finrl")}
+    record |= {"settings": settings | {"window": WINDOW}, "legs": table, **derived}
+    write(options.output, record | {"skipped": skipped})
 
 
 if __name__ == "__main__":

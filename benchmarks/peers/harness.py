@@ -8,7 +8,8 @@ prints one JSON line; the orchestrator interleaves the workers so that noise hit
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,26 +48,37 @@ def serve(run: Callable[[], int], **label: object) -> None:
         label: what identifies the measurement in the result.
     """
     run()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    for line in sys.stdin:
-        seconds = float(line)
+
+    def measure(seconds: float) -> dict[str, object]:
         steps, begin, wall = 0, time.process_time(), time.perf_counter()
         while time.process_time() - begin < seconds:
             steps += run()
         cpu = time.process_time() - begin
-        result = {
+        return {
             **label,
             "steps": steps,
             "cpu_s": cpu,
             "wall_s": time.perf_counter() - wall,
             "steps_per_cpu_s": steps / cpu,
         }
-        sys.stdout.write(json.dumps(result) + "\n")
+
+    answer(measure)
+
+
+def answer(measure: Callable[[float], Mapping[str, object]]) -> None:
+    """Say that the worker is ready; then answer each line (CPU-seconds) with a line of JSON.
+
+    Args:
+        measure: one repetition of about so many CPU-seconds.
+    """
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(measure(float(line))) + "\n")
         sys.stdout.flush()
 
 
-def episodes(env: object, actions: np.ndarray, chunk: int) -> Callable[[], int]:
+def episodes(env: Any, actions: np.ndarray, chunk: int) -> Callable[[], int]:
     """A `run` for a scalar gymnasium environment: `chunk` steps, resets included."""
     state = {"i": 0}
     env.reset(seed=0)

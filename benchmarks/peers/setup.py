@@ -1,11 +1,23 @@
 """One virtual environment per peer, made on demand from `requirements/`."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PEERS = ("anytrading", "tradingenv", "finrl", "torchtrade")
+PEERS = {
+    "anytrading": ("gym-anytrading", "gymnasium", "numpy", "pandas"),
+    "tradingenv": ("gym-trading-env", "gymnasium", "numpy", "pandas"),
+    "finrl": ("finrl", "stable-baselines3", "torch", "gymnasium", "numpy", "pandas"),
+    "torchtrade": ("torchtrade", "torchrl", "tensordict", "torch", "numpy", "pandas"),
+}
+"""Name of each peer's environment, and the packages whose versions are recorded."""
+LIMIT_SECONDS = 1_800
+
+
+class PeerError(RuntimeError):
+    """A peer cannot be installed or measured here; the rest goes on without it."""
 
 
 def python_of(peer: str) -> Path:
@@ -15,17 +27,44 @@ def python_of(peer: str) -> Path:
         peer: one of `PEERS`.
 
     Raises:
-        subprocess.CalledProcessError: the installation failed; pip's output says why.
+        PeerError: the installation failed; names the step and the end of its output.
     """
     folder = HERE / ".venvs" / peer
     python, stamp = folder / "bin" / "python", folder / ".installed"
     if not stamp.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        print(f"installing peer '{peer}' into {folder}", file=sys.stderr, flush=True)
+        _call(peer, sys.executable, "-m", "venv", str(folder))
+        pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         requirements = HERE / "requirements"
-        subprocess.run([*pip, "-r", str(requirements / f"{peer}.txt")], check=True)
+        _call(peer, *pip, "-r", str(requirements / f"{peer}.txt"))
         bare = requirements / f"{peer}-no-deps.txt"
         if bare.exists():
-            subprocess.run([*pip, "--no-deps", "-r", str(bare)], check=True)
+            _call(peer, *pip, "--no-deps", "-r", str(bare))
         stamp.touch()
     return python
+
+
+def versions_of(peer: str) -> dict[str, str]:
+    """Versions of the peer and of what it stands on.
+
+    Raises:
+        PeerError: as `python_of`; or a package is missing there.
+    """
+    code = (
+        "import importlib.metadata as m, json, sys;"
+        "print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    )
+    found: dict[str, str] = json.loads(_call(peer, str(python_of(peer)), "-c", code, *PEERS[peer]))
+    return found
+
+
+def _call(peer: str, *command: str) -> str:
+    try:
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=LIMIT_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or str(error)
+        tail = (output if isinstance(output, str) else output.decode())[-1_000:].strip()
+        raise PeerError(f"{peer}: {' '.join(command[1:4])} failed: {tail}") from error
+    return done.stdout
