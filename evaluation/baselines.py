@@ -14,12 +14,13 @@ from agents import rules
 from agents.policy import Policy
 from envs.config import SimplexAction, TradingConfig
 from envs.market_arrays import MarketArrays
-from evaluation.backtest import Run
+from evaluation.backtest import Run, backtest_many
 from evaluation.ledger import Ledger
 
 __all__ = [
     "BaselineConfig",
     "baseline_runs",
+    "calibrated_turnover",
     "growth_factors",
     "matched_turnover",
     "month_starts",
@@ -85,6 +86,32 @@ def matched_turnover(ledgers: Sequence[Ledger]) -> float:
     """Mean one-way turnover per bar over several ledgers, the first bar's build-up left out."""
     later = [ledger.turnover[2:] for ledger in ledgers if ledger.num_bars > 1]
     return float(np.mean([turnover_T.mean() for turnover_T in later])) if later else 0.0
+
+
+def calibrated_turnover(
+    wanted: float,
+    market: MarketArrays,
+    trading: TradingConfig,
+    rows: tuple[int, int],
+    config: BaselineConfig,
+    seed: int,
+) -> float:
+    """Turnover to ask of the random policy so that it makes the wanted one.
+
+    Whole lots and limits on volume leave a part of its orders undone; one trial run tells how much.
+
+    Args:
+        wanted: one-way turnover per bar that is to be made.
+        market: the market.
+        trading: the trading rules.
+        rows: the span.
+        config: windows and lanes.
+        seed: seed of the random policy.
+    """
+    trial = baseline_runs(market, config, turnover=wanted, seed=seed)[-1]
+    (lanes,) = backtest_many([trial], market, on_simplex(trading), rows)
+    made = matched_turnover(lanes)
+    return min(wanted * wanted / made, 1.0) if made > 0.0 else wanted
 
 
 def month_starts(ts_event: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -14,7 +14,13 @@ from agents.policy import Policy
 from envs.config import TradingConfig
 from envs.market_arrays import MarketArrays
 from evaluation.backtest import Run, backtest_many
-from evaluation.baselines import BaselineConfig, baseline_runs, matched_turnover, on_simplex
+from evaluation.baselines import (
+    BaselineConfig,
+    baseline_runs,
+    calibrated_turnover,
+    matched_turnover,
+    on_simplex,
+)
 from evaluation.bootstrap import BootstrapConfig, Interval
 from evaluation.comparison import Comparison, compare
 from evaluation.files import whole_file
@@ -142,9 +148,10 @@ def judge(
         learned = [Run(name="agent", policy=p, seed=seed) for seed, p in agents.items()]
         tested = backtest_many(learned, market, trading, rows, **record)
         ledgers = tuple(lanes[0] for lanes in tested)
-        runs = baseline_runs(
-            market, settings.baselines, turnover=matched_turnover(ledgers), seed=settings.seed
+        asked = calibrated_turnover(
+            matched_turnover(ledgers), market, trading, rows, settings.baselines, settings.seed
         )
+        runs = baseline_runs(market, settings.baselines, turnover=asked, seed=settings.seed)
         others = backtest_many(runs, market, on_simplex(trading), rows, **record)
         return ledgers, {r.name: tuple(lanes) for r, lanes in zip(runs, others, strict=True)}
 

@@ -26,7 +26,7 @@ CONFIG = TradingConfig(observation=ObservationConfig(kind="index", window=5))
 ROWS = (40, 150)
 
 
-def make_market(seed: int = 0, *, noise_after: int | None = None) -> MarketArrays:
+def make_market(seed: int = 0, *, noise_after: int | None = None, lot: float = 0.0) -> MarketArrays:
     """Three assets, the third starting late, with a split, dividends and a halted bar."""
     rng = np.random.default_rng(seed)
     returns_TA = rng.normal(size=(BARS, 3)) * [0.01, 0.02, 0.015] + 0.0005
@@ -53,6 +53,7 @@ def make_market(seed: int = 0, *, noise_after: int | None = None) -> MarketArray
         split_TA=split_TA,
         dividend_TA=dividend_TA,
         symbols=("AAA", "BBB", "CCC"),
+        lot_A=np.full(3, lot),
     )
 
 
@@ -205,15 +206,18 @@ def test_baselines_do_what_they_say() -> None:
         assert ledger.weights.min() >= 0.0
 
 
-def test_random_baseline_trades_as_much_as_it_is_told() -> None:
-    market = make_market()
-    settings = BaselineConfig(random_lanes=5)
-    agents = [backtest(Wander(seed), market, CONFIG, ROWS) for seed in range(3)]
-    turnover = matched_turnover(agents)
-    random = baseline_runs(market, settings, turnover=turnover, seed=0)[-1]
-    (lanes,) = backtest_many([random], market, on_simplex(CONFIG), ROWS)
-    assert turnover > 0.02
-    assert matched_turnover(lanes) == pytest.approx(turnover, rel=0.1)
+@pytest.mark.parametrize("lot", [0.0, 10.0])
+def test_random_baseline_trades_as_much_as_the_agent(lot: float) -> None:
+    """Ten shares are half a per cent of the account: many of the random orders do not fill."""
+    market = make_market(lot=lot)
+    agents = {seed: Wander(seed) for seed in range(3)}
+    config = EvaluationConfig(
+        bootstrap=BootstrapConfig(resamples=100), baselines=BaselineConfig(random_lanes=20)
+    )
+    found = judge(agents, market, CONFIG, test=ROWS, validation=None, config=config)
+    wanted = matched_turnover(found.agents)
+    assert wanted > 0.02
+    assert matched_turnover(found.baselines["random"]) == pytest.approx(wanted, rel=0.02)
 
 
 def test_baselines_do_not_see_the_future() -> None:
