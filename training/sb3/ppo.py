@@ -1,5 +1,6 @@
 """Proximal policy optimisation over the compiled simulator, behind Stable-Baselines3's face."""
 
+import math
 import time
 from typing import Any, Self
 
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from agents.encoder import EncodingPlan
 from agents.losses import explained_variance
-from agents.networks import ActorCritic, PolicyConfig
+from agents.networks import PolicyConfig
 from training.runtime import raise_malloc_thresholds
 from training.sb3.acting import Sampler
+from training.sb3.assembly import check_environment, make_optimizers, stream
 from training.sb3.buffer import Batch, Rollout
 from training.sb3.config import PPOConfig
 from training.sb3.policy import MarketPolicy, action_outputs
@@ -36,11 +38,12 @@ class MarketPPO(PPO):
     * values and log probabilities of a rollout are computed after it, in large batches;
     * actor and critic are clipped by their own gradient norms, and updated side by side;
     * ``target_kl`` is looked at once an epoch, and stops the actor only;
-    * all randomness comes from one ``torch.Generator`` and the simulator's seed, so that a
-      checkpoint resumes with the same bits.
+    * step sizes of an update are those of its rollout's beginning, so that the last is not 0;
+    * all randomness comes from one ``torch.Generator`` and the simulator's seed, never from the
+      global ones, so that a checkpoint resumes with the same bits.
 
     Logged beside SB3's metrics: ``time/share_environment``, ``share_policy``, ``share_update`` and
-    ``share_bookkeeping`` of the wall time since the last dump.
+    ``share_bookkeeping`` of the learner's wall time so far.
 
     Args:
         env: environments with index observations.
@@ -73,7 +76,7 @@ class MarketPPO(PPO):
         verbose: int = 0,
     ) -> None:
         self.config = config or PPOConfig()
-        _check(env, self.config, (policy or PolicyConfig()).encoder.window)
+        check_environment(env, self.config, (policy or PolicyConfig()).encoder.window)
         raise_malloc_thresholds()
         self.stop_requested = False
         """Set it (from a signal handler, say) to end ``learn`` at the next update boundary."""
@@ -96,7 +99,7 @@ class MarketPPO(PPO):
             policy_kwargs={
                 "features_TC": features_TC,
                 "config": policy or PolicyConfig(),
-                "network_seed": seed,
+                "network_seed": stream(seed, "network"),
             },
             tensorboard_log=tensorboard_log,
             verbose=verbose,
@@ -109,15 +112,28 @@ class MarketPPO(PPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        env, net = self.env, self.policy.net
-        assert isinstance(env, SimulatorVecEnv)  # noqa: S101 - checked in the constructor
-        self.vec_env = env
-        self.rows = env.rows
-        self.generator = torch.Generator().manual_seed(self.seed or 0)
-        self.optimizers = _optimizers(net)
+        net = self.policy.net
+        self.generator = torch.Generator().manual_seed(stream(self.seed or 0, "noise"))
+        self.optimizers = make_optimizers(net)
         width = 1 if self.policy.discrete else action_outputs(self.action_space)
         self.rollout = Rollout(self.n_steps, self.n_envs, net.account_size, width)
         self.seconds = dict.fromkeys(("environment", "policy", "update", "total"), 0.0)
+
+    @property
+    def vec_env(self) -> SimulatorVecEnv:
+        """The environments."""
+        assert isinstance(self.env, SimulatorVecEnv)  # noqa: S101 - checked in the constructor
+        return self.env
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed the environments; the global generators, which SB3 would seed, are left alone."""
+        if seed is not None:
+            self.action_space.seed(seed)
+            self.vec_env.seed(seed)
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        began = num_timesteps - self.n_steps * self.n_envs
+        super()._update_current_progress_remaining(began, total_timesteps)
 
     def learn(
         self,
@@ -172,7 +188,7 @@ class MarketPPO(PPO):
         assert isinstance(self._last_obs, np.ndarray)  # noqa: S101 - observations are flat
         rollout.reset(self._last_obs)
         began = clock()
-        sampler = Sampler(self.policy, rollout, self.generator, self.rows)
+        sampler = Sampler(self.policy, rollout, self.generator, self.vec_env.rows)
         seconds["policy"] += clock() - began
         for step in range(num_steps):
             began = clock()
@@ -220,7 +236,11 @@ class MarketPPO(PPO):
     # -- update -------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Update the networks on the collected rollout."""
+        """Update the networks on the collected rollout.
+
+        Raises:
+            FloatingPointError: the update diverged.
+        """
         began = time.perf_counter()
         self.policy.set_training_mode(mode=True)
         with torch.no_grad():
@@ -291,6 +311,11 @@ class MarketPPO(PPO):
         record = self.logger.record
         for learner in learners:
             for name, value in learner.means().items():
+                if not math.isfinite(value):
+                    raise FloatingPointError(
+                        f"train/{name}: expected a finite number, found {value} after "
+                        f"{self.num_timesteps} steps; lower the learning rates or reward_scale"
+                    )
                 record(f"train/{name}", value)
         record("train/explained_variance", float(explained_variance(values_B, returns_B)))
         record("train/learning_rate", rates["actor"])
@@ -324,35 +349,15 @@ class MarketPPO(PPO):
             "write training.sb3.snapshot.capture(model) to a training.checkpoint.CheckpointStore"
         )
 
+    @classmethod
+    def load(cls, *args: object, **kwargs: object) -> Self:
+        """Refused, as ``save`` is. Build a model and use ``training.sb3.snapshot.restore``.
 
-def _optimizers(net: ActorCritic) -> dict[str, torch.optim.Optimizer]:
-    actor = {"params": net.actor_parameters(), "role": "actor"}
-    critic = {"params": net.critic_parameters(), "role": "critic"}
-    if net.own_critic_encoder is None:
-        return {"both": torch.optim.Adam([actor, critic], eps=1e-5, fused=True)}
-    return {
-        "actor": torch.optim.Adam([actor], eps=1e-5, fused=True),
-        "critic": torch.optim.Adam([critic], eps=1e-5, fused=True),
-    }
-
-
-def _check(env: object, config: PPOConfig, window: int) -> None:
-    if not isinstance(env, SimulatorVecEnv):
-        raise TypeError(f"env: expected a SimulatorVecEnv, found {type(env).__name__}")
-    if env.observation_kind != "index":
+        Raises:
+            TypeError: always.
+        """
+        del args, kwargs
         raise TypeError(
-            f"env: expected index observations, found {env.observation_kind!r}; "
-            "SB3's own PPO takes windows"
-        )
-    history = env.simulator.config.observation.window
-    if window > history:
-        raise ValueError(
-            f"policy.encoder.window: must be <= the environment's observation.window = {history} "
-            f"(bars known before an episode starts), was {window}"
-        )
-    samples = config.steps * env.num_envs
-    if samples % config.minibatch:
-        raise ValueError(
-            f"minibatch: must divide steps * environments = {config.steps} * {env.num_envs} "
-            f"= {samples}, was {config.minibatch}"
+            "MarketPPO.load: SB3's archives are pickled; build the model and call "
+            "training.sb3.snapshot.restore(model, training.checkpoint.load(path))"
         )
