@@ -1,14 +1,25 @@
 """Judgement of a trained run: its chosen checkpoints, baselines, ledgers, report."""
 
 import argparse
+import json
+import platform
+import shlex
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+import yaml
+
 from evaluation.judge import Evaluation, judge
+from evaluation.report import ReportInputs, write_figures, write_report
 from training.config import TrainConfig
-from training.learning import build_learner, checkpoints, choose, policy_of
+from training.learning import build_learner, checkpoints, choose, chosen, policy_of
 from training.preparation import Prepared, keep_manifest, learner_env, prepare
 from training.runtime import limit_torch_threads
+from training.tracking.provenance import provenance_tags
+
+PACKAGES = ("perennial", "numpy", "numba", "torch", "gymnasium", "stable-baselines3")
+"""Packages whose versions the report names."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,8 @@ def evaluate_run(config: TrainConfig, prepared: Prepared, folder: Path) -> Resul
     agents = {}
     for seed in range(config.seed, config.seed + config.seeds):
         model = build_learner(config, prepared, seed)
-        choose(config, model, checkpoints(config, folder / f"seed-{seed}"))
+        store = checkpoints(config, folder / f"seed-{seed}")
+        choose(chosen(config, store), model)
         agents[seed] = policy_of(model, prepared)
     validation = prepared.split.validation
     evaluation = judge(
@@ -42,7 +54,10 @@ def evaluate_run(config: TrainConfig, prepared: Prepared, folder: Path) -> Resul
         config=config.evaluation,
         data_sha256=prepared.manifest.sha256,
     )
-    evaluation.save(folder / "evaluation")
+    target = folder / "evaluation"
+    evaluation.save(target)
+    write_figures(target / "figures", evaluation)
+    write_report(target / "report.html", _report_inputs(prepared, folder, evaluation))
     return Result(evaluation.comparison.verdict, _headline(evaluation))
 
 
@@ -65,6 +80,21 @@ def main(argv: list[str]) -> int:
     report = folder / "evaluation" / "report.html"
     print(f"{result.verdict}\n\nreport  {report}")  # noqa: T201 - the verb talks to its user
     return 0
+
+
+def _report_inputs(prepared: Prepared, folder: Path, evaluation: Evaluation) -> ReportInputs:
+    """What the report says about the run besides its figures, from the run's own record."""
+    overrides = folder / "overrides.yaml"
+    words = yaml.safe_load(overrides.read_text()) if overrides.exists() else []
+    versions = {"python": platform.python_version()}
+    return ReportInputs(
+        evaluation=evaluation,
+        title=folder.name,
+        config_text=(folder / "config.yaml").read_text(),
+        manifest=json.loads(prepared.manifest.to_json()),
+        versions=versions | {name: version(name) for name in PACKAGES} | provenance_tags(),
+        command=shlex.join(["perennial", "train", *words]),
+    )
 
 
 def _headline(evaluation: Evaluation) -> dict[str, float]:

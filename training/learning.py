@@ -101,7 +101,7 @@ def learn(
         model.logger.dump(model.num_timesteps)
         callback.finish()
     if not watch.stop.requested:
-        choose(config, model, store)
+        choose(chosen(config, store), model)
     return model
 
 
@@ -110,18 +110,21 @@ def checkpoints(config: TrainConfig, folder: Path) -> CheckpointStore:
     return CheckpointStore(folder / "checkpoints", keep_last=config.schedule.keep)
 
 
-def choose(config: TrainConfig, model: MarketPPO, store: CheckpointStore) -> Path:
-    """Load the weights that are judged: of the last or of the best checkpoint.
+def chosen(config: TrainConfig, store: CheckpointStore) -> Path | None:
+    """The checkpoint that is judged, the last or the best one; None where there is none yet."""
+    best = store.best() if config.schedule.select == "best" else None
+    return best or store.latest()
+
+
+def choose(path: Path | None, model: MarketPPO) -> None:
+    """Load the weights of a checkpoint.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    path = store.best() if config.schedule.select == "best" else None
-    path = path or store.latest()
     if path is None:
-        raise CheckpointError(f"{store.folder}: expected a complete checkpoint, found none")
+        raise CheckpointError("checkpoints: expected a complete one, found none")
     model.policy.net.load_state_dict(dict(load(path).weights))
-    return path
 
 
 def learner_text(config: TrainConfig, seed: int) -> str:

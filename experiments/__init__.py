@@ -1,0 +1,1 @@
+"""One folder for each claim: question, command, table over seeds, verdict."""

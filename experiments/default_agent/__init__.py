@@ -1,0 +1,1 @@
+"""What the default agent is worth out of sample."""
