@@ -13,16 +13,16 @@ _log = logging.getLogger(__name__)
 class RunEvents:
     """Writes a run's metrics and hyper-parameters as TensorBoard events.
 
-    A killed process takes its last seconds of unwritten events along, so a resumed run writes what
-    stands in its journal anew and lets readers drop the former files' steps: each step is there
-    once.
+    A killed process takes its last seconds of unwritten events along, so a resumed run writes its
+    journal's metrics anew, lets readers drop the former files, and passes over what it repeats:
+    each step is there once.
 
     Args:
         folder: Folder of the event files.
         key: Identifies the run.
         params: Hyper-parameters, flat and without secrets.
         resume_step: Step of the checkpoint that the run goes on from; None for a new run.
-        former: What stands in the journal of a resumed run.
+        former: Metrics in the journal of a resumed run, each step once.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class RunEvents:
         self._params = params
         self._resume_step = resume_step
         self._former = former
-        self._at_resume = {
-            name
+        self._known = {
+            (name, recording.step)
             for recording in former
-            if recording.step == resume_step
+            if resume_step is not None and recording.step >= resume_step
             for name in recording.values
         }
         self._writer: EventWriter | None = None
@@ -52,8 +52,7 @@ class RunEvents:
         """Write the scalars of one step; the first failure gives a warning and ends the writing."""
         if self._failed:
             return
-        if step == self._resume_step:
-            values = {name: v for name, v in values.items() if name not in self._at_resume}
+        values = {name: v for name, v in values.items() if (name, step) not in self._known}
         try:
             if self._writer is None:
                 self._writer = self._open()

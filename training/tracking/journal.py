@@ -12,7 +12,7 @@ start      ``run`` (key), ``name``, ``experiment``, ``tags``, ``params``, ``pare
 metrics    ``step``, ``values`` (name to number; not-finite ones as ``"nan"``, ``"inf"``)
 tags       ``tags``
 artifact   ``path`` (relative to the run's folder where it lies inside), ``to`` (folder)
-resume     ``step``: later metrics up to the end of the former part are recorded again
+resume     ``step`` of the checkpoint: what was recorded behind it is recorded again
 finish     ``status``, ``error`` (or null)
 =========  ==========================================================================
 """
@@ -196,26 +196,25 @@ class Recording:
     values: Mapping[str, float]
 
 
-def valid_metrics(path: Path) -> list[Recording]:
-    """Return the metrics that stand: what a resume has superseded is left out, no step is twice.
+def first_metrics(path: Path) -> list[Recording]:
+    """Return every metric once for each step: where a resume has repeated it, the first one.
+
+    A resumed run repeats the steps behind its checkpoint and comes to the same values, so the
+    first recording stands, in every store: what was sent cannot be taken back.
 
     Args:
         path: The journal.
     """
-    standing: list[Recording] = []
-    resumed_at: int | None = None
+    seen: set[tuple[str, int]] = set()
+    first: list[Recording] = []
     for entry in read_journal(path):
-        if entry.kind == "resume":
-            resumed_at = entry.step
-            standing = [recording for recording in standing if recording.step <= resumed_at]
-        elif entry.kind == "metrics":
-            values = entry.metrics()
-            if entry.step == resumed_at:
-                known = {name for r in standing if r.step == resumed_at for name in r.values}
-                values = {name: value for name, value in values.items() if name not in known}
-            if values:
-                standing.append(Recording(entry.step, entry.time_ms, values))
-    return standing
+        if entry.kind != "metrics":
+            continue
+        values = {k: v for k, v in entry.metrics().items() if (k, entry.step) not in seen}
+        seen.update((name, entry.step) for name in values)
+        if values:
+            first.append(Recording(entry.step, entry.time_ms, values))
+    return first
 
 
 def _plain(value: float) -> float | str:

@@ -19,8 +19,8 @@ from training.tracking.journal import (
     Journal,
     JournalError,
     Recording,
+    first_metrics,
     read_journal,
-    valid_metrics,
 )
 from training.tracking.mlflow_store import MlflowStore, preload, resolve_uri
 from training.tracking.provenance import provenance_tags
@@ -138,7 +138,7 @@ class RunTracker:
         else:
             self.key = str(first.data.get("run"))
             self._journal.append("resume", step=int(resume_step or 0))
-            former = valid_metrics(self._journal.path)
+            former = first_metrics(self._journal.path)
         if self._config.tensorboard:
             params = {k: self._redactor.value(v, field=k) for k, v in self._params.items()}
             self._events = RunEvents(
