@@ -28,7 +28,7 @@ COLOURS: Final = {
     "blue": "#0072b2",
     "orange": "#e69f00",
     "green": "#009e73",
-    "vermillion": "#d55e00",
+    "vermilion": "#d55e00",
     "purple": "#cc79a7",
     "sky": "#56b4e9",
     "yellow": "#d9c400",
@@ -36,7 +36,7 @@ COLOURS: Final = {
 }
 """Colours by their name; `ink`, `muted` and `grid` are for text, ticks and rules."""
 
-PALETTE: Final = ("orange", "green", "purple", "sky", "vermillion", "yellow", "blue")
+PALETTE: Final = ("orange", "green", "purple", "sky", "vermilion", "yellow", "blue")
 """Order in which the assets of a portfolio are coloured."""
 
 _STYLE: Final[dict[Any, Any]] = {

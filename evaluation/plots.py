@@ -49,7 +49,7 @@ _LINES: Final = {
     "equal_weight": ("green", "-"),
     "equal_weight_monthly": ("green", "--"),
     "inverse_volatility": ("purple", "-"),
-    "momentum": ("vermillion", "-"),
+    "momentum": ("vermilion", "-"),
     "random": ("grey", "-"),
 }
 
