@@ -165,6 +165,9 @@ LEGS: dict[str, Callable[[], tuple[Any, Callable[[], dict[str, float]]]]] = {
     "sb3-dummy-window": lambda: stable_baselines(*dummy("window"), "window"),
 }
 
+EXTERNAL: dict[str, list[str]] = {}
+"""Commands of legs that run elsewhere; `--threads T --rollouts R` is appended."""
+
 
 def worker(leg: str, threads: int, rollouts: int) -> None:
     """Measure one leg in this process and print a line of JSON."""
@@ -198,7 +201,8 @@ def measure(leg: str, threads: int, rollouts: int) -> dict[str, Any]:
     """Run a leg in a process of its own."""
     if leg == "finrl":
         return measure_finrl(threads, rollouts)
-    command = [sys.executable, "-m", "benchmarks.training", "--worker", leg]
+    own = [sys.executable, "-m", "benchmarks.training", "--worker", leg]
+    command = list(EXTERNAL.get(leg, own))
     command += ["--threads", str(threads), "--rollouts", str(rollouts)]
     variables = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "NUMBA")}
     done = subprocess.run(
@@ -306,7 +310,7 @@ def main() -> None:
         worker(options.worker, options.threads, options.rollouts)
         return
     record = provenance("benchmarks.training")
-    cases = [(leg, n) for leg in LEGS for n in ((1,) if leg == "ours" else (1, 2))]
+    cases = [(leg, n) for leg in (*LEGS, *EXTERNAL) for n in ((1,) if leg == "ours" else (1, 2))]
     # One thread: nearly all of FinRL's time is its environment, which has one.
     cases = [case for case in (*cases, ("finrl", 1)) if options.only in case[0]]
     table, skipped = measure_all(cases, options.rounds, options.rollouts)

@@ -1,11 +1,29 @@
 """What a learner is put together from: checks, optimisers, named streams of randomness."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
 from agents.networks import ActorCritic
 from training.sb3.config import PPOConfig
 from training.sb3.vec_env import SimulatorVecEnv
+
+
+@contextmanager
+def operation_threads(threads: int) -> Iterator[None]:
+    """Let each torch operation use so many threads, and restore the number afterwards.
+
+    The bits of a matrix product or a decomposition depend on it: with 1 they do not depend on the
+    machine's cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def stream(seed: int, name: str) -> int:

@@ -18,7 +18,7 @@ from agents.losses import explained_variance
 from agents.networks import PolicyConfig
 from training.runtime import raise_malloc_thresholds
 from training.sb3.acting import Sampler
-from training.sb3.assembly import check_environment, make_optimizers, stream
+from training.sb3.assembly import check_environment, make_optimizers, operation_threads, stream
 from training.sb3.buffer import Batch, Rollout
 from training.sb3.config import PPOConfig
 from training.sb3.policy import MarketPolicy, action_outputs
@@ -111,7 +111,8 @@ class MarketPPO(PPO):
         return self.config.learning_rate * (progress_remaining if self.config.anneal else 1.0)
 
     def _setup_model(self) -> None:
-        super()._setup_model()
+        with operation_threads(self.config.threads):
+            super()._setup_model()
         net = self.policy.net
         self.generator = torch.Generator().manual_seed(stream(self.seed or 0, "noise"))
         self.optimizers = make_optimizers(net)
@@ -145,9 +146,7 @@ class MarketPPO(PPO):
         progress_bar: bool = False,  # noqa: FBT001, FBT002 - SB3's signature
     ) -> Self:
         """Train, in whole rollouts, until ``total_timesteps`` environment steps are taken."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.config.threads)
-        try:
+        with operation_threads(self.config.threads):
             return super().learn(
                 total_timesteps,
                 callback,
@@ -156,8 +155,6 @@ class MarketPPO(PPO):
                 reset_num_timesteps,
                 progress_bar,
             )
-        finally:
-            torch.set_num_threads(before)
 
     # -- collection ---------------------------------------------------------------------------
 

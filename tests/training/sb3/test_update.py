@@ -64,6 +64,18 @@ def test_threads_leave_no_trace() -> None:
     assert all(first[name].equal(second[name]) for name in first)
 
 
+def test_cores_leave_no_trace() -> None:
+    before = torch.get_num_threads()
+    models = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        models.append(make_learner(policy=small_policy(hidden=(128, 128))).learn(512))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    first, second = map(weights, models)
+    assert all(first[name].equal(second[name]) for name in first)
+
+
 def test_actor_and_critic_are_clipped_apart() -> None:
     model = make_learner(max_grad_norm=1e-3)
     batch = rollout(model)
