@@ -34,8 +34,8 @@ class Worker:
         case: what it measures.
 
     Raises:
-        RuntimeError: it ended before it was ready, with the end of its errors; of a peer,
-            a `PeerError`.
+        RuntimeError: it ended before it was ready, with the end of its errors.
+        PeerError: the same, of a peer.
     """
 
     def __init__(self, case: Case) -> None:
@@ -67,8 +67,11 @@ class Worker:
         error = self.process.stderr.read()[-2_000:] if self.process.stderr else ""
         self.process.kill()
         self.process.wait()
-        kind = PeerError if self.case.peer else RuntimeError
-        raise kind(f"worker '{self.case.name}' failed:\n{error}")
+        if not self.case.peer:
+            raise RuntimeError(f"worker '{self.case.name}' failed:\n{error}")
+        print(error, file=sys.stderr, flush=True)
+        last = error.strip().splitlines()[-1:] or [f"ended with {self.process.returncode}"]
+        raise PeerError(f"{self.case.name}: {last[0]}")
 
     def measure(self, seconds: float) -> dict[str, float]:
         """One repetition of about so many CPU-seconds."""

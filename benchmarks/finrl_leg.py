@@ -18,6 +18,7 @@ otherwise:
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ def measure(
             check=False,
         )
     if done.returncode:
-        raise PeerError(f"finrl: {WORKER.name} failed: {done.stderr[-1_000:].strip()}")
+        print(done.stderr, file=sys.stderr, flush=True)
+        last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
+        raise PeerError(f"{WORKER.name}: {last[0]}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 

@@ -10,7 +10,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 """Where recorded results live."""
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, Any]:
     """Median, lowest, highest and count."""
     return {
         "median": statistics.median(values),

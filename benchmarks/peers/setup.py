@@ -17,7 +17,10 @@ LIMIT_SECONDS = 1_800
 
 
 class PeerError(RuntimeError):
-    """A peer cannot be installed or measured here; the rest goes on without it."""
+    """A peer cannot be installed or measured here; the rest goes on without it.
+
+    The message is one line without paths, because it is recorded; details go to standard error.
+    """
 
 
 def python_of(peer: str) -> Path:
@@ -27,7 +30,7 @@ def python_of(peer: str) -> Path:
         peer: one of `PEERS`.
 
     Raises:
-        PeerError: the installation failed; names the step and the end of its output.
+        PeerError: the installation failed.
     """
     folder = HERE / ".venvs" / peer
     python, stamp = folder / "bin" / "python", folder / ".installed"
@@ -65,6 +68,7 @@ def _call(peer: str, *command: str) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or str(error)
-        tail = (output if isinstance(output, str) else output.decode())[-1_000:].strip()
-        raise PeerError(f"{peer}: {' '.join(command[1:4])} failed: {tail}") from error
+        print(output if isinstance(output, str) else output.decode(), file=sys.stderr, flush=True)
+        step = "make the environment" if "venv" in command else "install or look into it"
+        raise PeerError(f"{peer}: cannot {step} ({type(error).__name__})") from error
     return done.stdout

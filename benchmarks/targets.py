@@ -1,0 +1,105 @@
+"""What the project wants to reach, as figures of the recorded results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.cases import LANES, copying_name, name_of, torchtrade_name
+
+Figures = Mapping[str, Mapping[str, Any]]
+"""Spread (median, lowest, highest, count) of each figure of a benchmark, by name."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A wanted value.
+
+    Attributes:
+        text: what is wanted.
+        figure: name of the figure.
+        value: smallest wanted value; with `at_most`, the largest.
+        unit: of the value.
+        over: name of the figure that it is divided by, or None.
+        at_most: whether less is better.
+    """
+
+    text: str
+    figure: str
+    value: float
+    unit: str
+    over: str | None = None
+    at_most: bool = False
+
+    def reached(self, figures: Figures) -> float | None:
+        """The value in the medians, or None where a figure was not measured."""
+        if self.figure not in figures or (self.over and self.over not in figures):
+            return None
+        value: float = figures[self.figure]["median"]
+        return value / figures[self.over]["median"] if self.over else value
+
+    def met(self, figures: Figures) -> bool | None:
+        """Whether the value is good enough, or None where it was not measured."""
+        value = self.reached(figures)
+        if value is None:
+            return None
+        return value <= self.value if self.at_most else value >= self.value
+
+
+def leg_figure(leg: str, threads: int, figure: str = "steps_per_second") -> str:
+    """Name of a figure of the training benchmark."""
+    return f"{leg} ({threads} torch thread{'s' * (threads > 1)}): {figure}"
+
+
+def environment_targets() -> list[Target]:
+    """All accounting models on, money in float64."""
+    table = []
+    for assets, value in ((1, 50e6), (30, 4e6)):
+        for lanes in LANES:
+            figure = name_of("index", assets, 0, 0, lanes)
+            text = f"index observations, {assets} asset{'s' * (assets > 1)}, N={lanes}"
+            table.append(Target(text, figure, value, "steps/CPU-s"))
+    for lanes in LANES:
+        text = f"copied windows (W=30, F=16), N={lanes}: bandwidth of the copying"
+        figure = f"{copying_name(lanes)}: copying alone"
+        table.append(Target(text, figure, 0.7, "of memcpy"))
+    for lanes in LANES:
+        index, copied = name_of("index", 1, 0, 0, lanes), name_of("window", 1, 16, 30, lanes)
+        slow, windows = torchtrade_name(16, 1, lanes), torchtrade_name(16, 30, lanes)
+        table += [
+            Target(f"index against TorchTrade's W=1, N={lanes}", index, 15.0, "times", slow),
+            Target(f"copied windows against TorchTrade, W=30, N={lanes}", copied, 10.0, "times",
+                   windows),
+        ]  # fmt: skip
+    single = (name_of("scalar-index", 1, 0, 0), name_of("scalar-window", 1, 16, 30))
+    return table + [
+        Target(f"single gymnasium environment ({kind})", figure, 0.35e6, "steps/CPU-s")
+        for kind, figure in zip(("index", "window W=30 F=16"), single, strict=True)
+    ]
+
+
+def training_targets() -> list[Target]:
+    """The default network, the same updates per sample."""
+    ours = leg_figure("ours", 1)
+    table = [Target("PPO, end to end", ours, 100_000, "steps/s")]
+    for threads in (1, 2):
+        slow = leg_figure("sb3-dummy-window", threads)
+        text = f"against SB3's PPO through its DummyVecEnv, windows, {threads} torch thread"
+        table.append(Target(text + "s" * (threads > 1), ours, 4.0, "times", slow))
+    return table
+
+
+def main_job_targets() -> list[Target]:
+    """The default `perennial train`."""
+    return [
+        Target(f"wall time, {cache} cache of compiled code", f"{cache} cache: wall", 180.0, "s",
+               at_most=True)
+        for cache in ("empty", "filled")
+    ]  # fmt: skip
+
+
+TARGETS = {
+    "environment": environment_targets,
+    "training": training_targets,
+    "main_job": main_job_targets,
+}
+"""Targets of each benchmark."""
