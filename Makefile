@@ -46,7 +46,7 @@ mlflow: $(STAMP)  ## the runs in a browser, on loopback
 	$(BIN)/perennial ui mlflow
 
 tensorboard: $(STAMP)  ## the curves in a browser, on loopback
-	$(BIN)/tensorboard --logdir runs --host 127.0.0.1 --port 6006
+	$(BIN)/perennial ui tensorboard
 
 clean:  ## remove the environment and the caches (never the runs)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

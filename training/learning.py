@@ -98,7 +98,6 @@ def learn(
     left = config.schedule.total_steps - model.num_timesteps
     if left > 0 and not watch.stop.requested:
         model.learn(left, callback=callback, reset_num_timesteps=latest is None)
-        model.logger.dump(model.num_timesteps)
         callback.finish()
     if not watch.stop.requested:
         choose(chosen(config, store), model)
@@ -170,6 +169,7 @@ class _Callback(BaseCallback):
 
     def finish(self) -> None:
         """Keep the end of the training, or where a stop request has ended it."""
+        self._watch.advance(self._learner.num_timesteps, None)
         complete = self._learner.num_timesteps >= self._config.schedule.total_steps
         if self._saved != self._learner.num_timesteps:
             self._save(judged=complete)
