@@ -52,6 +52,11 @@ def name_of(mode: Mode, assets: int, features: int, window: int, lanes: int = 1)
     return f"perennial {LABELS[mode]} A={assets}{size}{batch}"
 
 
+def face_of(name: str) -> str:
+    """The value of `LABELS` in a name that `name_of` made."""
+    return name.removeprefix("perennial ").partition(" A=")[0]
+
+
 def torchtrade_name(features: int, window: int, lanes: int) -> str:
     """Name of a TorchTrade case."""
     return f"TorchTrade A=1 F={features} W={window} N={lanes}"

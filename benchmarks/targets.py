@@ -59,9 +59,9 @@ def environment_targets() -> list[Target]:
             text = f"index observations, {assets} asset{'s' * (assets > 1)}, N={lanes}"
             table.append(Target(text, figure, value, "steps/CPU-s"))
     for lanes in LANES:
-        text = f"copied windows (W=30, F=16), N={lanes}: bandwidth of the copying"
-        figure = f"{copying_name(lanes)}: copying alone"
-        table.append(Target(text, figure, 0.7, "of memcpy"))
+        for part in ("copying alone", "whole step"):
+            text = f"bandwidth of copied windows (W=30, F=16), N={lanes}, {part}"
+            table.append(Target(text, f"{copying_name(lanes)}: {part}", 0.7, "of memcpy"))
     for lanes in LANES:
         index, copied = name_of("index", 1, 0, 0, lanes), name_of("window", 1, 16, 30, lanes)
         slow, windows = torchtrade_name(16, 1, lanes), torchtrade_name(16, 30, lanes)

@@ -89,7 +89,8 @@ def test_page_of_the_environment() -> None:
     assert verdicts["index observations, 1 asset, N=4096"] == "not measured"
     assert verdicts["index against TorchTrade's W=1, N=1024"] == "not reached"  # 12 of 15
     assert verdicts["copied windows against TorchTrade, W=30, N=1024"] == "not reached"  # 5 of 10
-    assert "| perennial window A=1 F=16 W=30 N=1024 | 5x |" in page
+    assert "| peer | steps/CPU-s | index | window | VectorEnv window | Env window |" in page
+    assert "| TorchTrade A=1 F=16 W=30 N=1024 | 1,000,000 |  | 5x |  |  |" in page
     assert "| gym-anytrading A=1 F=16 W=1 | anytrading: cannot install |" in page
     for text in ("--rounds 3", "2026-11-20", "A Processor, 2 cores, 24.0 GiB", "torchtrade 0.1.0"):
         assert text in page
@@ -109,6 +110,7 @@ def test_page_of_the_main_job_says_when_it_is_another_job() -> None:
     assert "| wall time, empty cache of compiled code | <= 180 s | 110 | reached |" in page
     assert "Not the default job" not in page
     other = markdown({"main_job": record | {"overrides": ["debug=tiny"]}})
+    assert "| wall time, empty cache of compiled code | <= 180 s |  | not measured |" in other
     assert "Not the default job: `debug=tiny`." in other
 
 
