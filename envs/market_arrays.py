@@ -177,12 +177,14 @@ class MarketArrays:
         event = (self.split_TA != 1.0) | (self.dividend_TA != 0.0) | self.delisted_TA
         packed[:, Bar.YEAR_FRACTION] = self.year_fraction_T
         packed[:, Bar.EVENT] = event.any(axis=1)
+        root = np.sqrt(np.where(self.volume_TA > 0.0, self.volume_TA, np.inf))
         columns = {
             Bar.OPEN: self.open_TA,
             Bar.CLOSE: self.close_TA,
             Bar.VOLUME: np.where(self.tradable_TA, self.volume_TA, -1.0),
             Bar.PREVIOUS_CLOSE: np.roll(self.close_TA, 1, axis=0),
-            Bar.VOLATILITY: np.roll(self.volatility_TA, 1, axis=0),
+            Bar.IMPACT: np.roll(self.volatility_TA, 1, axis=0) / root,
+            Bar.IMPACT_AT_CLOSE: self.volatility_TA / root,
         }
         for field, values in columns.items():
             start = MARKET_HEADER + field * num_assets

@@ -9,10 +9,8 @@ from envs.config import TradingConfig
 from envs.fit import action_size, check_volume, episode_span
 from envs.kernel.copying import build_gather
 from envs.kernel.layout import Account, Autoreset, Clock, Flag, Key, Reason, Term
-from envs.kernel.observation import CURRENT, FINAL
-from envs.kernel.option import build_option
 from envs.kernel.rules import pack_rules
-from envs.kernel.step import NO_FAULT, build_reset, build_step
+from envs.kernel.run import NO_FAULT, build_reset, build_run
 from envs.market_arrays import MarketArrays
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -160,13 +158,15 @@ class Simulator:
         span = episode_span(market, config, rows)
         self.first_start, self.last_start, self._last_bar = span
         self._rules = pack_rules(
-            config, span, lots=bool((market.lot_A > 0.0).any()), autoreset=AUTORESETS[autoreset]
+            config,
+            span,
+            lots=bool((market.lot_A > 0.0).any()),
+            autoreset=AUTORESETS[autoreset],
+            record=record_terms,
         )
         self._allocate()
         self._keys[Key.LANE] = np.arange(lane_offset, lane_offset + num_envs)
-        single = market.num_assets == 1
-        self._step = build_step(single=single, record=record_terms)
-        self._option = build_option(single=single, record=record_terms)
+        self._run = build_run(single=market.num_assets == 1)
         self._reset = build_reset()
         self._gather = build_gather()
         self.reset(seed=seed)
@@ -222,7 +222,7 @@ class Simulator:
             RuntimeError: A lane has ended and autoreset is disabled; nothing has changed then.
         """
         self._load_actions(actions_ND)
-        code = self._step(self._actions, *self._arrays)
+        code = self._run(*self._plain_step)
         if code != NO_FAULT:
             self._raise_fault(code)
 
@@ -264,10 +264,14 @@ class Simulator:
                 msg = f"{name}, found {value}"
                 raise ValueError(msg)
         self._load_actions(targets_ND)
+        settings = np.array([1.0, stop, gamma, rebalance], dtype=np.float64)
         duration = np.empty(self.num_envs, dtype=np.int64)
         reason = np.empty(self.num_envs, dtype=np.int64)
-        settings = np.array([stop, gamma, rebalance], dtype=np.float64)
-        code = self._option(self._actions, bars, settings, duration, reason, *self._arrays)
+        sums = np.empty((3, self.num_envs))
+        flags = np.empty((2, self.num_envs), dtype=np.bool_)
+        code = self._run(
+            self._actions_M, bars, duration, reason, *sums, flags, settings, *self._arrays
+        )
         if code != NO_FAULT:
             self._raise_fault(code)
         return OptionResult(self.reward_N.copy(), duration, reason)
@@ -282,7 +286,7 @@ class Simulator:
             final: The last observation of each lane's last episode that same-step autoreset
                 ended, instead of the present one.
         """
-        plane = self._observation[FINAL if final else CURRENT]
+        plane = self._final if final else self._current
         if out_NO is None:
             out_NO = np.empty_like(plane)
         np.copyto(out_NO, plane)
@@ -309,7 +313,7 @@ class Simulator:
                 f"{out_NK.dtype} of shape {out_NK.shape}"
             )
             raise ValueError(msg)
-        plane = self._observation[FINAL if final else CURRENT]
+        plane = self._final if final else self._current
         self._gather(
             self._features,
             self.market.num_features,
@@ -383,7 +387,8 @@ class Simulator:
         self._clock = np.zeros((Clock.SIZE, lanes), dtype=np.int32)
         self._keys = np.zeros((Key.SIZE, lanes), dtype=np.int64)
         self._flags = np.zeros((Flag.SIZE, lanes), dtype=np.bool_)
-        self._observation = np.zeros((2, lanes, 1 + self.account_size), dtype=np.float32)
+        self._current = np.zeros((lanes, 1 + self.account_size), dtype=np.float32)
+        self._final = np.zeros((lanes, 1 + self.account_size), dtype=np.float32)
         record_size = Term.SIZE + 3 * assets
         self._record = np.zeros((lanes if self.record_terms else 0, record_size))
         self._features = self.market.features_TC.reshape(-1)
@@ -395,13 +400,22 @@ class Simulator:
             self.market.lot_A,
             np.array(levels, dtype=np.float64),
             self._state,
-            self._shares,
+            self._shares.reshape(-1),
             self._clock,
             self._keys,
             self._flags,
-            self._observation,
+            self._current.reshape(-1),
+            self._final.reshape(-1),
             self._record,
-            np.zeros((3, assets)),
+        )
+        self._actions_M = self._actions.reshape(-1)
+        nothing = np.zeros(0)
+        numbers = np.zeros(0, dtype=np.int64)
+        flags = np.zeros((2, 0), dtype=np.bool_)
+        self._plain_step = (
+            self._actions_M,
+            *(numbers, numbers, numbers, nothing, nothing, nothing, flags, np.zeros(4)),
+            *self._arrays,
         )
         self._changing: dict[str, NDArray[Any]] = {
             "state": self._state,
@@ -409,7 +423,8 @@ class Simulator:
             "clock": self._clock,
             "keys": self._keys,
             "flags": self._flags,
-            "observation": self._observation,
+            "current": self._current,
+            "final": self._final,
             "record": self._record,
         }
         self._name_views()
@@ -431,8 +446,8 @@ class Simulator:
         self.projected_N = _readonly(self._flags[Flag.PROJECTED])
         self.liquidated_N = _readonly(self._flags[Flag.LIQUIDATED])
         self.ended_N = _readonly(self._flags[Flag.ENDED])
-        self.final_bar_N = _readonly(self._observation[FINAL, :, 0])
-        self.account_NP = _readonly(self._observation[CURRENT, :, 1:])
+        self.final_bar_N = _readonly(self._final[:, 0])
+        self.account_NP = _readonly(self._current[:, 1:])
 
     def _load_actions(self, actions_ND: ArrayLike) -> None:
         actions = np.asarray(actions_ND)

@@ -1,100 +1,222 @@
-"""Corporate actions, interest, valuation and margin of one account over one bar."""
+"""Market data, corporate actions, interest, valuation and margin of a block over one bar."""
 
-from envs.kernel.book import ORDER, TARGET, Book
-from envs.kernel.execution import Costs, Venue, fill_orders, write_closing_orders
-from envs.kernel.jit import inlined
-from envs.kernel.layout import MARKET_HEADER, Account, Bar, Event, Flag
-from envs.kernel.rules import Rules
+import numpy as np
+from numpy.typing import NDArray
 
-
-@inlined
-def position_value(lane: int, bar: int, field: int, book: Book, assets: int) -> float:
-    """Return sum shares * price at a bar's price field, currency."""
-    offset = MARKET_HEADER + field * assets
-    value = 0.0
-    for j in range(assets):
-        value += book.shares_NA[lane, j] * book.market_TK[bar, offset + j]
-    return value
-
-
-@inlined
-def short_value(lane: int, bar: int, book: Book, assets: int) -> float:
-    """Return sum max(-shares, 0) * |close| at the close before the bar, currency."""
-    offset = MARKET_HEADER + Bar.PREVIOUS_CLOSE * assets
-    value = 0.0
-    for j in range(assets):
-        borrowed = max(-book.shares_NA[lane, j], 0.0)
-        value += borrowed * abs(book.market_TK[bar, offset + j])
-    return value
+from envs.kernel.arithmetic import larger
+from envs.kernel.book import Block, Book, Work
+from envs.kernel.jit import inlined, separate
+from envs.kernel.layout import (
+    MARKET_HEADER,
+    Account,
+    Bar,
+    Clock,
+    Event,
+    Flag,
+    Term,
+)
+from envs.kernel.rules import Rule
 
 
 @inlined
-def accrue(lane: int, bar: int, book: Book, rules: Rules, assets: int) -> tuple[float, float]:
-    """Return the borrow fee and the financing cost since the close before the bar, currency.
+def next_bar(lane: int, book: Book) -> int:
+    """Return the bar after the lane's; at the market's end the last one (see `step_block`)."""
+    bar = max(book.clock_CN[Clock.BAR, lane] + 1, 0)
+    return min(bar, book.market_TK.shape[0] - 1)
 
-    borrow = rate * years * short value; financing = debit * years * max(-cash, 0) - credit *
-    years * max(cash, 0), which is negative where interest is received.
+
+@separate
+def copy(target_L: NDArray[np.float64], source_L: NDArray[np.float64], size: int) -> None:
+    """Copy the first `size` numbers."""
+    for index in range(size):
+        target_L[index] = source_L[index]
+
+
+@separate
+def load_accounts(block: Block, work: Work, book: Book) -> None:
+    """Copy the block's accounts into the scratch."""
+    first = block.first
+    state_SN = book.state_SN
+    copy(work.cash, state_SN[Account.CASH, first:], block.size)
+    copy(work.equity, state_SN[Account.EQUITY, first:], block.size)
+    copy(work.peak, state_SN[Account.PEAK, first:], block.size)
+    copy(work.mean, state_SN[Account.MEAN, first:], block.size)
+    copy(work.square, state_SN[Account.SQUARE, first:], block.size)
+    copy(work.shares, book.shares_M[first * block.assets :], block.size * block.assets)
+
+
+@inlined
+def gather_market(block: Block, work: Work, book: Book) -> None:
+    """Copy what the block's step reads from the market into the scratch."""
+    closing = book.rules_R[Rule.fill_close] != 0.0
+    price = MARKET_HEADER + (Bar.PREVIOUS_CLOSE if closing else Bar.OPEN) * block.assets
+    impact = MARKET_HEADER + (Bar.IMPACT_AT_CLOSE if closing else Bar.IMPACT) * block.assets
+    close = MARKET_HEADER + Bar.CLOSE * block.assets
+    volume = MARKET_HEADER + Bar.VOLUME * block.assets
+    previous = MARKET_HEADER + Bar.PREVIOUS_CLOSE * block.assets
+    market_TK = book.market_TK
+    last = market_TK.shape[0] - 1
+    bar_L = book.clock_CN[Clock.BAR, block.first :]
+    for lane in range(block.size):
+        bar = min(max(bar_L[lane] + 1, 0), last)
+        traded = max(bar - 1, 0) if closing else bar
+        work.years[lane] = market_TK[bar, Bar.YEAR_FRACTION]
+        work.event[lane] = market_TK[bar, Bar.EVENT]
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            work.price[element] = market_TK[bar, price + asset]
+            work.close[element] = market_TK[bar, close + asset]
+            work.volume[element] = market_TK[traded, volume + asset]
+            work.previous_close[element] = market_TK[bar, previous + asset]
+            work.impact[element] = market_TK[traded, impact + asset]
+
+
+@separate
+def value_before(block: Block, work: Work, book: Book) -> None:
+    """Subtract the value of the positions at the last close from the recorded profit."""
+    for lane in range(block.size):
+        value = 0.0
+        for element in range(lane * block.assets, (lane + 1) * block.assets):
+            price = work.previous_close[element]
+            value += work.shares[element] * price
+        book.record_NR[block.first + lane, Term.PNL] -= value
+
+
+@inlined
+def accrue_interest(block: Block, work: Work, book: Book) -> None:
+    """Charge the borrow fee and the financing since the last close.
+
+    borrow = rate * years * sum max(-shares, 0) * |close|; financing = debit * years *
+    max(-cash, 0) - credit * years * max(cash, 0), which is negative where interest is received.
     """
-    years = book.market_TK[bar, Bar.YEAR_FRACTION]
-    cash = book.state_SN[Account.CASH, lane]
-    borrow = rules.borrow * years * short_value(lane, bar, book, assets)
-    financing = years * (rules.debit * max(-cash, 0.0) - rules.credit * max(cash, 0.0))
-    return borrow, financing
+    rate = book.rules_R[Rule.borrow]
+    debit = book.rules_R[Rule.debit]
+    credit = book.rules_R[Rule.credit]
+    for lane in range(block.size):
+        cash = work.cash[lane]
+        short = 0.0
+        for element in range(lane * block.assets, (lane + 1) * block.assets):
+            short += larger(-work.shares[element], 0.0) * abs(work.previous_close[element])
+        work.borrow[lane] = rate * work.years[lane] * short
+        interest = debit * larger(-cash, 0.0) - credit * larger(cash, 0.0)
+        work.financing[lane] = work.years[lane] * interest
+        work.cash[lane] = cash - (work.borrow[lane] + work.financing[lane])
+    if book.rules_R[Rule.record] != 0.0:
+        record_interest(block, work, book)
+
+
+@separate
+def record_interest(block: Block, work: Work, book: Book) -> None:
+    """Add the borrow fee and the financing to the record."""
+    for lane in range(block.size):
+        book.record_NR[block.first + lane, Term.BORROW] += work.borrow[lane]
+        book.record_NR[block.first + lane, Term.FINANCING] += work.financing[lane]
+
+
+@separate
+def apply_events(block: Block, work: Work, book: Book) -> None:
+    """Apply splits, dividends and delistings, in this order, to holdings, orders and cash."""
+    for lane in range(block.size):
+        if work.event[lane] != 0.0:
+            row = block.first + lane
+            bar = next_bar(row, book)
+            dividends = 0.0
+            proceeds = 0.0
+            for asset in range(block.assets):
+                element = lane * block.assets + asset
+                split = book.events_T3A[bar, Event.SPLIT, asset]
+                shares = work.shares[element] * split
+                work.order[element] *= split
+                work.target[element] *= split
+                dividends += shares * book.events_T3A[bar, Event.DIVIDEND, asset]
+                if book.events_T3A[bar, Event.DELISTED, asset] != 0.0:
+                    proceeds += shares * work.close[element]
+                    shares = 0.0
+                work.shares[element] = shares
+            work.cash[lane] += dividends + proceeds
+            if book.rules_R[Rule.record] != 0.0:
+                book.record_NR[row, Term.DIVIDENDS] += dividends
+                book.record_NR[row, Term.PNL] += proceeds
 
 
 @inlined
-def apply_events(lane: int, bar: int, book: Book, assets: int) -> tuple[float, float]:
-    """Apply the bar's splits, dividends and delistings, in this order, to holdings and orders.
-
-    Returns:
-        Dividends received (negative where short positions pay) and proceeds of settled positions
-        at the last price; currency.
-    """
-    offset = MARKET_HEADER + Bar.CLOSE * assets
-    dividends = 0.0
-    proceeds = 0.0
-    for j in range(assets):
-        split = book.events_T3A[bar, Event.SPLIT, j]
-        shares = book.shares_NA[lane, j] * split
-        book.scratch_3A[ORDER, j] *= split
-        book.scratch_3A[TARGET, j] *= split
-        dividends += shares * book.events_T3A[bar, Event.DIVIDEND, j]
-        if book.events_T3A[bar, Event.DELISTED, j] != 0.0:
-            proceeds += shares * book.market_TK[bar, offset + j]
-            shares = 0.0
-        book.shares_NA[lane, j] = shares
-    return dividends, proceeds
+def mark_positions(block: Block, work: Work) -> None:
+    """Value the block's positions at the close, net and gross."""
+    for lane in range(block.size):
+        net = 0.0
+        gross = 0.0
+        for element in range(lane * block.assets, (lane + 1) * block.assets):
+            price = work.close[element]
+            value = work.shares[element] * price
+            net += value
+            gross += abs(value)
+        work.net[lane] = net
+        work.gross[lane] = gross
 
 
 @inlined
-def mark(lane: int, bar: int, book: Book, assets: int) -> tuple[float, float]:
-    """Return the net and the gross value of the positions at the bar's close, currency."""
-    offset = MARKET_HEADER + Bar.CLOSE * assets
-    net = 0.0
-    gross = 0.0
-    for j in range(assets):
-        value = book.shares_NA[lane, j] * book.market_TK[bar, offset + j]
-        net += value
-        gross += abs(value)
-    return net, gross
+def call_margins(block: Block, work: Work, book: Book) -> bool:
+    """Flag lanes whose equity is below their maintenance margin; return whether there is one."""
+    maintenance = book.rules_R[Rule.maintenance]
+    calls = 0
+    for lane in range(block.size):
+        called = work.cash[lane] + work.net[lane] < maintenance * work.gross[lane]
+        work.called[lane] = 1.0 if called else 0.0
+        calls += called
+    return calls > 0
 
 
-@inlined
-def liquidate(
-    lane: int,
-    bar: int,
-    book: Book,
-    rules: Rules,
-    assets: int,
-    record: bool,  # noqa: FBT001 - compiled
-) -> Costs:
-    """Close every position at the bar's close, without a participation limit, and flag it.
+@separate
+def write_forced_orders(block: Block, work: Work, book: Book) -> None:
+    """Write orders that close the positions of the called lanes at the bar's close."""
+    volume = MARKET_HEADER + Bar.VOLUME * block.assets
+    impact = MARKET_HEADER + Bar.IMPACT * block.assets
+    for lane in range(block.size):
+        bar = next_bar(block.first + lane, book)
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            order = -work.shares[element] if work.called[lane] > 0.0 else 0.0
+            work.target[element] = 0.0
+            work.order[element] = order
+            work.price[element] = work.close[element]
+            work.volume[element] = book.market_TK[bar, volume + asset]
+            work.impact[element] = book.market_TK[bar, impact + asset]
 
-    Positions in halted bars (and, where impact needs it, without volume) stay.
-    """
-    venue = Venue(
-        bar, Bar.CLOSE, bar, bar, rules.forced_base, rules.forced_slope, rules.liquidation_fee
-    )
-    write_closing_orders(lane, book, assets)
-    book.flags_FN[Flag.LIQUIDATED, lane] = True
-    return fill_orders(lane, venue, book, rules, assets, record)
+
+@separate
+def record_value(block: Block, work: Work, book: Book) -> None:
+    """Add the value of the positions at the close to the recorded profit."""
+    for lane in range(block.size):
+        book.record_NR[block.first + lane, Term.PNL] += work.net[lane]
+
+
+@separate
+def store_flags(flag_L: NDArray[np.bool_], source_L: NDArray[np.float64], size: int) -> None:
+    """Write numbers 0 and 1 as flags."""
+    for lane in range(size):
+        flag_L[lane] = source_L[lane] > 0.0
+
+
+@separate
+def store_accounts(block: Block, work: Work, book: Book) -> None:
+    """Write the block's accounts, clocks and flags back."""
+    first = block.first
+    size = block.size
+    state_SN = book.state_SN
+    copy(state_SN[Account.CASH, first:], work.cash, size)
+    copy(state_SN[Account.EQUITY, first:], work.equity, size)
+    copy(state_SN[Account.PEAK, first:], work.peak, size)
+    copy(state_SN[Account.MEAN, first:], work.mean, size)
+    copy(state_SN[Account.SQUARE, first:], work.square, size)
+    copy(state_SN[Account.REWARD, first:], work.reward, size)
+    copy(book.shares_M[first * block.assets :], work.shares, size * block.assets)
+    store_flags(book.flags_FN[Flag.PROJECTED, first:], work.projected, size)
+    store_flags(book.flags_FN[Flag.LIQUIDATED, first:], work.called, size)
+    store_flags(book.flags_FN[Flag.TERMINATED, first:], work.terminated, size)
+    store_flags(book.flags_FN[Flag.TRUNCATED, first:], work.truncated, size)
+    bar_L = book.clock_CN[Clock.BAR, first:]
+    for lane in range(size):
+        bar_L[lane] += 1
+    count_L = book.clock_CN[Clock.PROJECTIONS, first:]
+    for lane in range(size):
+        count_L[lane] += int(work.projected[lane])

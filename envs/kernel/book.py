@@ -5,42 +5,173 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.kernel.jit import inlined
+from envs.kernel.stack import stack_array
+
+BLOCK_ELEMENTS = 128
+"""Lanes times assets that are worked on at once: their scratch stays in the first-level cache."""
+
 
 class Book(NamedTuple):
     """The market and N accounts; see `envs.kernel.layout` for the rows and columns.
 
+    Arrays that are walked along are flat (suffix M), row after row.
+
     Attributes:
+        rules_R: Parameters of the models, in the order of `Rules`.
         market_TK: Packed bars.
         events_T3A: Splits, dividends and delistings.
         lot_A: Lot sizes, shares.
         levels_L: Target weights of discrete actions.
         state_SN: Money and reward of each lane.
-        shares_NA: Holdings.
+        shares_M: Holdings of each lane and asset.
         clock_CN: Bars and counters of each lane.
         keys_KN: Keys of the random starts.
         flags_FN: Flags of each lane.
-        observation_2NO: Bar and account, of the current state and of the last ended episode.
+        current_M: Bar and account of each lane.
+        final_M: The same at the end of the lane's last ended episode.
         record_NR: Terms, trades, fill prices and unfilled shares of the last call.
-        scratch_3A: Targets, orders and what they cost, of the lane in work.
     """
 
+    rules_R: NDArray[np.float64]
     market_TK: NDArray[np.float64]
     events_T3A: NDArray[np.float64]
     lot_A: NDArray[np.float64]
     levels_L: NDArray[np.float64]
     state_SN: NDArray[np.float64]
-    shares_NA: NDArray[np.float64]
+    shares_M: NDArray[np.float64]
     clock_CN: NDArray[np.int32]
     keys_KN: NDArray[np.int64]
     flags_FN: NDArray[np.bool_]
-    observation_2NO: NDArray[np.float32]
+    current_M: NDArray[np.float32]
+    final_M: NDArray[np.float32]
     record_NR: NDArray[np.float64]
-    scratch_3A: NDArray[np.float64]
 
 
-TARGET = 0
-"""Row of `scratch_3A`: target holdings, shares."""
-ORDER = 1
-"""Row of `scratch_3A`: signed shares to trade."""
-COST = 2
-"""Row of `scratch_3A`: cost of the fill, currency."""
+class Block(NamedTuple):
+    """The lanes in work.
+
+    The stages of a step walk over a block of lanes each, so that the loops are long and simple
+    enough for vector instructions: over lanes with one asset, over assets otherwise.
+
+    Attributes:
+        first: First lane.
+        size: Number of lanes.
+        assets: Number of assets, A (a constant 1 in the kernel of one asset).
+    """
+
+    first: int
+    size: int
+    assets: int
+
+
+class Option(NamedTuple):
+    """Options in progress, one number for each lane.
+
+    Attributes:
+        max_bars_N: Largest duration, bars.
+        duration_N: Bars so far.
+        reason_N: Code of `Reason`; `RUNNING` while it runs.
+        total_N: Discounted reward so far.
+        discount_N: Discount of the next reward.
+        entry_N: Equity when the option began, currency.
+        flags_2N: Whether any bar had an action outside its limits, or a margin call.
+        settings_4: Whether it is an option at all (else one plain step), the stop, the discount a
+            bar, and whether the target is submitted at each bar.
+    """
+
+    max_bars_N: NDArray[np.int64]
+    duration_N: NDArray[np.int64]
+    reason_N: NDArray[np.int64]
+    total_N: NDArray[np.float64]
+    discount_N: NDArray[np.float64]
+    entry_N: NDArray[np.float64]
+    flags_2N: NDArray[np.bool_]
+    settings_4: NDArray[np.float64]
+
+
+class Work(NamedTuple):
+    """Scratch of a block. Element = lane * A + asset; lanes count from the block's first.
+
+    Elements (E,): target and order (shares), price (reference of fills), close, volume,
+    previous_close, impact (volatility / sqrt(volume)), cost (half spread + slippage), shares.
+
+    Lanes (L,): the account (cash, equity, peak, mean, square), the sums of the fills (purchases,
+    fees, spread, slippage, spending, scalable), the value of the positions (net, gross), borrow
+    and financing costs, after (new equity), growth, reward, the bar's years and event, and flags,
+    0 or 1 (projected, called for margin, terminated, truncated).
+    """
+
+    target: NDArray[np.float64]
+    order: NDArray[np.float64]
+    price: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    previous_close: NDArray[np.float64]
+    impact: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    cash: NDArray[np.float64]
+    equity: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    square: NDArray[np.float64]
+    purchases: NDArray[np.float64]
+    fees: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    slippage: NDArray[np.float64]
+    spending: NDArray[np.float64]
+    scalable: NDArray[np.float64]
+    net: NDArray[np.float64]
+    gross: NDArray[np.float64]
+    borrow: NDArray[np.float64]
+    financing: NDArray[np.float64]
+    after: NDArray[np.float64]
+    growth: NDArray[np.float64]
+    reward: NDArray[np.float64]
+    years: NDArray[np.float64]
+    event: NDArray[np.float64]
+    projected: NDArray[np.float64]
+    called: NDArray[np.float64]
+    terminated: NDArray[np.float64]
+    truncated: NDArray[np.float64]
+
+
+@inlined
+def make_work(lanes: int, elements: int) -> Work:
+    """Return scratch for so many lanes and elements."""
+    return Work(
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+        stack_array(lanes),
+    )

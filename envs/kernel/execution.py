@@ -1,224 +1,239 @@
-"""Orders, and what filling them costs."""
+"""Filling orders, and what it costs."""
 
-import math
 from typing import NamedTuple
 
-from envs.kernel.book import COST, ORDER, TARGET, Book
-from envs.kernel.jit import inlined
-from envs.kernel.layout import MARKET_HEADER, Account, Bar, Term
-from envs.kernel.rules import Rules
+from envs.kernel.arithmetic import larger, root, smaller
+from envs.kernel.book import Block, Book, Work
+from envs.kernel.jit import exact, inlined, separate
+from envs.kernel.layout import Term
+from envs.kernel.projection import whole_lots
+from envs.kernel.rules import Rule
 
-LEAST_ORDER = 1e-9
-"""Orders below this part of equity are not sent: they are rounding, and would pay minimum fees."""
-LEAST_VOLUME = 1e-12
-"""Keeps the participation finite where the volume is 0."""
-LOT_TOLERANCE = 1e-9
-"""Part of a lot that counts as rounding when shares are cut to whole lots."""
 CASH_TOLERANCE = 1e-12
 """Buys are scaled this much further down, so that rounding cannot overdraw the account."""
 
 
-class Venue(NamedTuple):
-    """Where orders fill: a bar's volume, a price column, and the limits there.
-
-    Attributes:
-        price_bar: Row of the reference price.
-        price_field: Field of the reference price.
-        volume_bar: Row of the volume.
-        volatility_bar: Row of the volatility.
-        base: Shares that may fill at any volume.
-        slope: Shares that may fill per share of volume.
-        extra_fee: Additional fee, part of the notional.
-    """
-
-    price_bar: int
-    price_field: int
-    volume_bar: int
-    volatility_bar: int
-    base: float
-    slope: float
-    extra_fee: float
-
-
-class Costs(NamedTuple):
-    """What the fills of one bar cost: changes of cash, and its parts, all in currency."""
-
-    cash: float
-    purchases: float
-    fees: float
-    spread: float
-    slippage: float
-
-
 @inlined
-def write_orders(lane: int, bar: int, book: Book, assets: int) -> None:
-    """Write order = target - holdings, 0 below `LEAST_ORDER` of equity at the decision's close."""
-    dust = LEAST_ORDER * book.state_SN[Account.EQUITY, lane]
-    offset = MARKET_HEADER + Bar.PREVIOUS_CLOSE * assets
-    for j in range(assets):
-        order = book.scratch_3A[TARGET, j] - book.shares_NA[lane, j]
-        value = abs(order * book.market_TK[bar, offset + j])
-        book.scratch_3A[ORDER, j] = order if value > dust else 0.0
-
-
-@inlined
-def write_closing_orders(lane: int, book: Book, assets: int) -> None:
-    """Write orders that close every position."""
-    for j in range(assets):
-        book.scratch_3A[TARGET, j] = 0.0
-        book.scratch_3A[ORDER, j] = -book.shares_NA[lane, j]
-
-
-@inlined
-def whole_lots(shares: float, lot: float) -> float:
-    """Return the shares cut toward zero to a multiple of the lot (0 = fractions are allowed)."""
-    if lot > 0.0:
-        return math.copysign(math.floor(abs(shares) / lot + LOT_TOLERANCE) * lot, shares)
-    return shares
-
-
-@inlined
-def limit_orders(venue: Venue, book: Book, rules: Rules, assets: int) -> None:
-    """Cut orders to what the bar's volume allows, in whole lots; nothing fills in a halt.
+def limit_orders(block: Block, work: Work, book: Book, base: float, slope: float) -> None:
+    """Cut orders to base + slope * volume, in whole lots; nothing fills where not tradable.
 
     An order that closes a position fully may trade an odd lot (left by a split, for example).
     """
-    offset = MARKET_HEADER + Bar.VOLUME * assets
-    for j in range(assets):
-        volume = book.market_TK[venue.volume_bar, offset + j]
-        limit = venue.base + venue.slope * volume if volume >= 0.0 else 0.0
-        order = book.scratch_3A[ORDER, j]
-        book.scratch_3A[ORDER, j] = min(max(order, -limit), limit)
-        if rules.lots:
-            cut = book.scratch_3A[ORDER, j]
-            if cut != order or book.scratch_3A[TARGET, j] != 0.0:
-                book.scratch_3A[ORDER, j] = whole_lots(cut, book.lot_A[j])
+    if book.rules_R[Rule.lots] != 0.0:
+        limit_to_lots(block, work, book, base, slope)
+        return
+    for element in range(block.size * block.assets):
+        volume = work.volume[element]
+        limit = base + slope * volume if volume >= 0.0 else 0.0
+        order = work.order[element]
+        work.order[element] = smaller(larger(order, -limit), limit)
 
 
-@inlined
+@separate
+def limit_to_lots(block: Block, work: Work, book: Book, base: float, slope: float) -> None:
+    """Do what `limit_orders` does, where some asset has a lot size."""
+    for lane in range(block.size):
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            volume = work.volume[element]
+            limit = base + slope * volume if volume >= 0.0 else 0.0
+            order = work.order[element]
+            cut = smaller(larger(order, -limit), limit)
+            if cut != order or work.target[element] != 0.0:
+                cut = whole_lots(cut, book.lot_A[asset])
+            work.order[element] = cut
+
+
+class Tariff(NamedTuple):
+    """What orders cost, as fractions of the notional and in currency; see `FeeConfig`."""
+
+    rate: float
+    per_share: float
+    minimum: float
+    half_spread: float
+    cash_account: bool
+
+
+@exact
 def price_order(
-    order: float, price: float, participation: float, volatility: float, rate: float, rules: Rules
+    order: float, price: float, impact: float, tariff: Tariff
 ) -> tuple[float, float, float, float, float]:
     """Return what one order costs; the first number is 1.0, or 0.0 where it is not sent.
 
-    half spread = bps / 2 * 1e-4 * notional, slippage = coefficient * volatility *
-    sqrt(participation) * notional (together at most the notional), fee = max(minimum, rate *
-    notional + per_share * shares). In a cash account a sale that costs more than it brings is
-    not sent.
+    With notional n = |order| * price: half spread = bps / 2 * 1e-4 * n, slippage = impact * n
+    (together at most n), fee = max(minimum, rate * n + per_share * |order|). In a cash account a
+    sale that costs more than it brings is not sent.
 
     Returns:
         sent, half spread, slippage, fee, fee before the minimum; currency.
     """
-    notional = abs(order * price)
-    impact = rules.impact * volatility * math.sqrt(participation)
-    half = rules.half_spread * notional
-    slippage = min(impact, 1.0 - rules.half_spread) * notional
-    variable_fee = rate * notional + rules.fee_per_share * abs(order)
-    fee = max(variable_fee, rules.fee_minimum)
-    worthwhile = (not rules.cash_account) or order * price + half + slippage + fee < 0.0
-    sent = 1.0 if order > 0.0 or (order < 0.0 and worthwhile) else 0.0
+    flow = order * price
+    notional = abs(flow)
+    half = tariff.half_spread * notional
+    slippage = smaller(impact, 1.0 - tariff.half_spread) * notional
+    variable_fee = tariff.rate * notional + tariff.per_share * abs(order)
+    fee = larger(variable_fee, tariff.minimum)
+    worthwhile = flow + half + slippage + fee < 0.0
+    unsent = (order == 0.0) | (tariff.cash_account & (order < 0.0) & (not worthwhile))
+    sent = 0.0 if unsent else 1.0
     return sent, sent * half, sent * slippage, sent * fee, sent * variable_fee
 
 
 @inlined
-def price_orders(
-    venue: Venue, book: Book, rules: Rules, assets: int
-) -> tuple[Costs, float, float, float]:
-    """Compute what filling the orders in the scratch costs.
+def price_orders(block: Block, work: Work, book: Book, extra_fee: float) -> None:
+    """Cost the block's orders, and sum for each lane.
 
-    Returns:
-        Costs of all fills; what buys spend, the same with fees before the minimum, and the sum of
-        the minimum fees of all buys.
+    impact = coefficient * volatility * sqrt(|order| / volume), with the last two from the market.
+    SPENDING is what buys cost; SCALABLE is the part of it that shrinks at least as fast as the
+    order does, which leaves out the minimum fees. Pricing an order again changes nothing.
     """
-    price_offset = MARKET_HEADER + venue.price_field * assets
-    volume_offset = MARKET_HEADER + Bar.VOLUME * assets
-    volatility_offset = MARKET_HEADER + Bar.VOLATILITY * assets
-    rate = rules.fee_rate + venue.extra_fee
-    purchases, fees, spread, slippage = 0.0, 0.0, 0.0, 0.0
-    spending, scalable, fixed = 0.0, 0.0, 0.0
-    for j in range(assets):
-        order = book.scratch_3A[ORDER, j]
-        price = book.market_TK[venue.price_bar, price_offset + j]
-        volume = max(book.market_TK[venue.volume_bar, volume_offset + j], LEAST_VOLUME)
-        volatility = book.market_TK[venue.volatility_bar, volatility_offset + j]
-        sent, half, slip, fee, variable_fee = price_order(
-            order, price, abs(order) / volume, volatility, rate, rules
-        )
-        flow = sent * order * price
-        bought = sent if order > 0.0 else 0.0
-        book.scratch_3A[ORDER, j] = sent * order
-        book.scratch_3A[COST, j] = half + slip
-        purchases += flow
-        fees += fee
-        spread += half
-        slippage += slip
-        spending += bought * (flow + half + slip + fee)
-        scalable += bought * (flow + half + slip + variable_fee)
-        fixed += bought * rules.fee_minimum
-    cash = -(purchases + (fees + spread + slippage))
-    return Costs(cash, purchases, fees, spread, slippage), spending, scalable, fixed
+    rules_R = book.rules_R
+    tariff = Tariff(
+        rules_R[Rule.fee_rate] + extra_fee,
+        rules_R[Rule.fee_per_share],
+        rules_R[Rule.fee_minimum],
+        rules_R[Rule.half_spread],
+        rules_R[Rule.cash_account] != 0.0,
+    )
+    coefficient = rules_R[Rule.impact]
+    for lane in range(block.size):
+        purchases, fees, spread, slippage = 0.0, 0.0, 0.0, 0.0
+        spending, scalable = 0.0, 0.0
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            order = work.order[element]
+            price = work.price[element]
+            impact = coefficient * work.impact[element]
+            impact *= root(abs(order))
+            sent, half, slip, paid, variable = price_order(order, price, impact, tariff)
+            flow = sent * (order * price)
+            work.order[element] = sent * order
+            work.cost[element] = half + slip
+            purchases += flow
+            fees += paid
+            spread += half
+            slippage += slip
+            bought = flow + half + slip if order > 0.0 else 0.0
+            spending += bought + (paid if order > 0.0 else 0.0)
+            scalable += bought + (variable if order > 0.0 else 0.0)
+        work.purchases[lane] = purchases
+        work.fees[lane] = fees
+        work.spread[lane] = spread
+        work.slippage[lane] = slippage
+        work.spending[lane] = spending
+        work.scalable[lane] = scalable
 
 
 @inlined
-def scale_buys(book: Book, rules: Rules, assets: int, factor: float) -> None:
-    """Multiply all buys by the factor, in whole lots."""
-    for j in range(assets):
-        order = book.scratch_3A[ORDER, j]
-        if order > 0.0:
-            order *= factor
-            if rules.lots:
-                order = whole_lots(order, book.lot_A[j])
-            book.scratch_3A[ORDER, j] = order
+def cash_change(lane: int, work: Work) -> float:
+    """Return the change of cash by the fills of a lane of the block, currency."""
+    costs = work.fees[lane] + work.spread[lane]
+    return -(work.purchases[lane] + (costs + work.slippage[lane]))
+
+
+@separate
+def scale_buys(lane: int, block: Block, work: Work, book: Book, available: float) -> None:
+    """Scale the buys of a lane of the block by one factor so that they cost at most `available`.
+
+    Without minimum fees costs shrink at least as fast as orders, so with v the spending before
+    minimum fees and m the sum of the buys' minimum fees the factor is (available - m) / v.
+    """
+    first = lane * block.assets
+    lots = book.rules_R[Rule.lots] != 0.0
+    fee = book.rules_R[Rule.fee_minimum]
+    minimum = 0.0
+    for element in range(first, first + block.assets):
+        minimum += fee if work.order[element] > 0.0 else 0.0
+    scalable = work.scalable[lane]
+    factor = (available - minimum) / scalable if scalable > 0.0 else 0.0
+    factor = smaller(larger(factor, 0.0), 1.0) * (1.0 - CASH_TOLERANCE)
+    for asset in range(block.assets):
+        order = work.order[first + asset]
+        scaled = order * factor
+        if lots:
+            scaled = whole_lots(scaled, book.lot_A[asset])
+        work.order[first + asset] = scaled if order > 0.0 else order
 
 
 @inlined
-def apply_fills(
-    lane: int,
-    venue: Venue,
-    book: Book,
-    assets: int,
-    record: bool,  # noqa: FBT001 - compiled
-) -> None:
-    """Add the fills to the holdings, and to the record."""
-    offset = MARKET_HEADER + venue.price_field * assets
-    for j in range(assets):
-        book.shares_NA[lane, j] += book.scratch_3A[ORDER, j]
-    if record:
-        for j in range(assets):
-            filled = book.scratch_3A[ORDER, j]
+def scale_overdrafts(block: Block, work: Work, book: Book) -> bool:
+    """Scale down the buys of every lane whose cash they would overdraw; return whether any was."""
+    overdrafts = 0
+    for lane in range(block.size):
+        overdrafts += work.cash[lane] + cash_change(lane, work) < 0.0
+    if overdrafts == 0:
+        return False
+    for lane in range(block.size):
+        left = work.cash[lane] + cash_change(lane, work)
+        if left < 0.0:
+            scale_buys(lane, block, work, book, left + work.spending[lane])
+    return True
+
+
+@inlined
+def apply_fills(block: Block, work: Work, book: Book) -> None:
+    """Add the fills to holdings, cash and the record."""
+    for lane in range(block.size):
+        work.cash[lane] += cash_change(lane, work)
+        for asset in range(block.assets):
+            order = work.order[lane * block.assets + asset]
+            work.shares[lane * block.assets + asset] += order
+    if book.rules_R[Rule.record] != 0.0:
+        record_fills(block, work, book)
+
+
+@separate
+def record_orders(block: Block, work: Work, book: Book) -> None:
+    """Count the orders as unfilled, until `record_fills` subtracts what was filled."""
+    column = Term.SIZE + 2 * block.assets
+    for lane in range(block.size):
+        for asset in range(block.assets):
+            order = work.order[lane * block.assets + asset]
+            book.record_NR[block.first + lane, column + asset] += order
+
+
+@separate
+def record_fills(block: Block, work: Work, book: Book) -> None:
+    """Write trades, fill prices and costs of the fills."""
+    for lane in range(block.size):
+        row = block.first + lane
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            filled = work.order[element]
             if filled != 0.0:
-                price = book.market_TK[venue.price_bar, offset + j]
-                column = Term.SIZE + j
-                book.record_NR[lane, column] += filled
-                book.record_NR[lane, column + assets] = price + book.scratch_3A[COST, j] / filled
-                book.record_NR[lane, column + 2 * assets] -= filled
+                price = work.price[element]
+                price += work.cost[element] / filled
+                column = Term.SIZE + asset
+                book.record_NR[row, column] += filled
+                book.record_NR[row, column + block.assets] = price
+                book.record_NR[row, column + 2 * block.assets] -= filled
+        book.record_NR[row, Term.PNL] -= work.purchases[lane]
+        book.record_NR[row, Term.FEES] += work.fees[lane]
+        book.record_NR[row, Term.SPREAD] += work.spread[lane]
+        book.record_NR[row, Term.SLIPPAGE] += work.slippage[lane]
 
 
 @inlined
 def fill_orders(
-    lane: int,
-    venue: Venue,
+    block: Block,
+    work: Work,
     book: Book,
-    rules: Rules,
-    assets: int,
-    record: bool,  # noqa: FBT001 - compiled
-) -> Costs:
-    """Fill the orders in the scratch at the venue; return the change of cash and its parts.
+    forced: bool,  # noqa: FBT001 - numba has no keyword-only arguments
+) -> None:
+    """Fill the block's orders at the prices in the scratch; forced ones know no participation.
 
-    In a cash account buys are scaled down by one factor so that cash stays >= 0. Costs grow no
-    faster than the order, except for the minimum fee: with v the spending before minimum fees and
-    m the sum of the minimum fees, the factor is (cash after sales - m) / v.
+    In a cash account orders are priced a second time after buys were scaled down.
     """
-    if record:
-        for j in range(assets):
-            book.record_NR[lane, Term.SIZE + 2 * assets + j] += book.scratch_3A[ORDER, j]
-    limit_orders(venue, book, rules, assets)
-    costs, spending, scalable, fixed = price_orders(venue, book, rules, assets)
-    if rules.cash_account:
-        available = book.state_SN[Account.CASH, lane] + costs.cash + spending
-        if spending > available and scalable > 0.0:
-            factor = max((available - fixed) / scalable, 0.0) * (1.0 - CASH_TOLERANCE)
-            scale_buys(book, rules, assets, min(factor, 1.0))
-            costs, _, _, _ = price_orders(venue, book, rules, assets)
-    apply_fills(lane, venue, book, assets, record)
-    return costs
+    if book.rules_R[Rule.record] != 0.0:
+        record_orders(block, work, book)
+    base = book.rules_R[Rule.forced_base] if forced else book.rules_R[Rule.order_base]
+    slope = book.rules_R[Rule.forced_slope] if forced else book.rules_R[Rule.order_slope]
+    extra_fee = book.rules_R[Rule.liquidation_fee] if forced else 0.0
+    limit_orders(block, work, book, base, slope)
+    may_scale = book.rules_R[Rule.cash_account] != 0.0
+    pricing = True
+    while pricing:
+        price_orders(block, work, book, extra_fee)
+        pricing = may_scale and scale_overdrafts(block, work, book)
+        may_scale = False
+    apply_fills(block, work, book)

@@ -25,26 +25,42 @@ class Compiled(Protocol[P, R_co]):
 
 
 def kernel(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile an entry point and cache its machine code on disk."""
-    return cast("Compiled[P, R_co]", numba.njit(cache=True)(function))
+    """Compile an entry point and cache its machine code on disk.
 
-
-def inlined(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile a part of a kernel, inlined where it is called and cached with its caller only.
-
-    Sums over assets may be re-associated and contracted, which makes them vector instructions.
-    The order of a sum depends on the number of assets but not on the number of environments:
-    lanes are never vectorised together, and a test compares them bit for bit.
+    Sums over assets may be re-associated, which makes them vector instructions. The order of a
+    sum depends on the number of assets, never on the number of environments, and nothing else may
+    change a rounding: a test compares lanes bit for bit.
     """
     return cast(
         "Compiled[P, R_co]",
-        numba.njit(forceinline=True, fastmath={"reassoc", "contract", "nsz"})(function),
+        numba.njit(cache=True, error_model="numpy", _nrt=False, fastmath={"reassoc", "nsz"})(
+            function
+        ),
+    )
+
+
+def inlined(function: Callable[P, R_co]) -> Compiled[P, R_co]:
+    """Compile a stage of a kernel as a part of its caller's text.
+
+    The whole kernel is then optimised at once: loops see constants and each other's arrays.
+    """
+    return cast("Compiled[P, R_co]", numba.njit(inline="always")(function))
+
+
+def separate(function: Callable[P, R_co]) -> Compiled[P, R_co]:
+    """Compile a rare or simple stage on its own, which keeps the compilation of kernels short."""
+    return cast(
+        "Compiled[P, R_co]",
+        numba.njit(error_model="numpy", _nrt=False)(function),
     )
 
 
 def exact(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile a part of a kernel, inlined, with strict IEEE arithmetic."""
-    return cast("Compiled[P, R_co]", numba.njit(forceinline=True)(function))
+    """Compile a formula without loops, inlined, with strict IEEE arithmetic."""
+    return cast(
+        "Compiled[P, R_co]",
+        numba.njit(forceinline=True, error_model="numpy", _nrt=False)(function),
+    )
 
 
 def _source_digest() -> str:

@@ -13,7 +13,11 @@ MARKET_PADDING = 8
 
 
 class _Bar(NamedTuple):
-    """Row of `MarketArrays.packed_TK`: two scalars, then FIELDS blocks of A columns."""
+    """Row of `MarketArrays.packed_TK`: two scalars, then FIELDS blocks of A columns.
+
+    VOLUME is -1 where the asset is not tradable. IMPACT is volatility before the bar over
+    sqrt(volume), IMPACT_AT_CLOSE the same with the volatility that includes the bar.
+    """
 
     YEAR_FRACTION: int = 0
     EVENT: int = 1
@@ -21,8 +25,9 @@ class _Bar(NamedTuple):
     CLOSE: int = 1
     VOLUME: int = 2
     PREVIOUS_CLOSE: int = 3
-    VOLATILITY: int = 4
-    FIELDS: int = 5
+    IMPACT: int = 4
+    IMPACT_AT_CLOSE: int = 5
+    FIELDS: int = 6
 
 
 Bar = _Bar()
@@ -134,6 +139,10 @@ class Autoreset(IntEnum):
     DISABLED = 0
     NEXT_STEP = 1
     SAME_STEP = 2
+
+
+RUNNING = -1
+"""Reason of an option that has not ended."""
 
 
 class Reason(IntEnum):

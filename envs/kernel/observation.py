@@ -1,33 +1,60 @@
 """What a lane observes of itself: the bar and its account, in float32."""
 
-from envs.kernel.book import Book
-from envs.kernel.jit import inlined
-from envs.kernel.layout import MARKET_HEADER, Account, Bar, Clock
+from envs.kernel.book import Block, Book, Work
+from envs.kernel.jit import inlined, separate
+from envs.kernel.layout import Clock
 
-CURRENT = 0
-"""Plane of `observation_2NO`: the state now."""
-FINAL = 1
-"""Plane of `observation_2NO`: the last state of the lane's last ended episode."""
+EXTRA = 4
+"""Columns beside the weights: bar, cash weight, drawdown, time left."""
 
 
 @inlined
-def write_observation(lane: int, plane: int, book: Book, assets: int) -> None:
+def observe_block(block: Block, work: Work, book: Book) -> None:
     """Write [bar, weights (A), cash weight, drawdown, time left], all as of the bar's close.
 
     weights = shares * close / equity, cash weight = cash / equity (all 0 where equity <= 0),
     drawdown = 1 - equity / peak, time left = (end - bar) / (end - start).
     """
-    bar = book.clock_CN[Clock.BAR, lane]
-    start = book.clock_CN[Clock.START, lane]
-    end = book.clock_CN[Clock.END, lane]
-    equity = book.state_SN[Account.EQUITY, lane]
-    inverse = 1.0 / equity if equity > 0.0 else 0.0
-    offset = MARKET_HEADER + Bar.CLOSE * assets
-    out_2NO = book.observation_2NO
-    out_2NO[plane, lane, 0] = bar
-    for j in range(assets):
-        value = book.shares_NA[lane, j] * book.market_TK[bar, offset + j]
-        out_2NO[plane, lane, 1 + j] = value * inverse
-    out_2NO[plane, lane, assets + 1] = book.state_SN[Account.CASH, lane] * inverse
-    out_2NO[plane, lane, assets + 2] = 1.0 - equity / book.state_SN[Account.PEAK, lane]
-    out_2NO[plane, lane, assets + 3] = (end - bar) / (end - start)
+    bar_L = book.clock_CN[Clock.BAR, block.first :]
+    start_L = book.clock_CN[Clock.START, block.first :]
+    end_L = book.clock_CN[Clock.END, block.first :]
+    width = block.assets + EXTRA
+    out_M = book.current_M[block.first * width :]
+    for lane in range(block.size):
+        equity = work.equity[lane]
+        inverse = 1.0 / (equity if equity > 0.0 else 1.0)
+        work.growth[lane] = inverse if equity > 0.0 else 0.0
+        work.gross[lane] = 1.0 - equity / work.peak[lane]
+        work.net[lane] = (end_L[lane] - bar_L[lane] - 1) / (end_L[lane] - start_L[lane])
+    for lane in range(block.size):
+        column = lane * width
+        out_M[column] = bar_L[lane] + 1
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            value = work.shares[element] * work.close[element]
+            out_M[column + 1 + asset] = value * work.growth[lane]
+        out_M[column + block.assets + 1] = work.cash[lane] * work.growth[lane]
+        out_M[column + block.assets + 2] = work.gross[lane]
+        out_M[column + block.assets + 3] = work.net[lane]
+
+
+@separate
+def observe_start(lane: int, book: Book) -> None:
+    """Write the observation of a lane at its start: all in cash, the whole time left."""
+    out_M = book.current_M
+    assets = book.lot_A.shape[0]
+    column = lane * (assets + EXTRA)
+    out_M[column] = book.clock_CN[Clock.BAR, lane]
+    for asset in range(assets):
+        out_M[column + 1 + asset] = 0.0
+    out_M[column + assets + 1] = 1.0
+    out_M[column + assets + 2] = 0.0
+    out_M[column + assets + 3] = 1.0
+
+
+@separate
+def keep_final(lane: int, book: Book) -> None:
+    """Keep the lane's observation as the last one of its episode."""
+    size = book.lot_A.shape[0] + EXTRA
+    for column in range(lane * size, (lane + 1) * size):
+        book.final_M[column] = book.current_M[column]

@@ -1,170 +1,205 @@
-"""From an action to target weights or target shares inside the limits."""
+"""From actions to target shares inside the limits."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.kernel.book import TARGET, Book
-from envs.kernel.jit import inlined
-from envs.kernel.layout import MARKET_HEADER, Account, ActionKind, Bar
-from envs.kernel.rules import Rules
+from envs.kernel.arithmetic import larger, smaller
+from envs.kernel.book import Block, Book, Work
+from envs.kernel.jit import exact, inlined, separate
+from envs.kernel.layout import ActionKind
+from envs.kernel.rules import Rule
 
 TOLERANCE = 1e-6
 """Excess over a limit that is scaled away without being counted: float32 rounding."""
+LEAST_ORDER = 1e-9
+"""Orders below this part of equity are not sent: they are rounding, and would pay minimum fees."""
+LOT_TOLERANCE = 1e-9
+"""Part of a lot that counts as rounding when shares are cut to whole lots."""
+
+
+@exact
+def whole_lots(shares: float, lot: float) -> float:
+    """Return the shares cut toward zero to a multiple of the lot (0 = fractions are allowed)."""
+    if lot > 0.0:
+        return math.copysign(math.floor(abs(shares) / lot + LOT_TOLERANCE) * lot, shares)
+    return shares
 
 
 @inlined
-def clip_row(
-    actions_ND: NDArray[np.float64], lane: int, size: int, rules: Rules, out_A: NDArray[np.float64]
-) -> bool:
-    """Write clip(action, low, high) of the first `size` numbers; return whether any was outside."""
-    outside = 0
-    for j in range(size):
-        value = actions_ND[lane, j]
-        clipped = min(max(value, rules.low), rules.high)
-        outside += abs(value - clipped) > TOLERANCE
-        out_A[j] = clipped
-    return outside > 0
-
-
-@inlined
-def scale_to_gross(weights_A: NDArray[np.float64], size: int, gross: float) -> bool:
-    """Scale the row radially so that sum |w| <= gross; return whether it was above."""
-    total = 0.0
-    for j in range(size):
-        total += abs(weights_A[j])
-    if total > gross:
-        factor = gross / total
-        for j in range(size):
-            weights_A[j] *= factor
-        return total > gross * (1.0 + TOLERANCE)
-    return False
-
-
-@inlined
-def scale_to_net(weights_A: NDArray[np.float64], size: int, net: float) -> bool:
-    """Shrink the heavier side so that |sum w| <= net; return whether it was above."""
-    longs = 0.0
-    shorts = 0.0
-    for j in range(size):
-        longs += max(weights_A[j], 0.0)
-        shorts -= min(weights_A[j], 0.0)
-    excess = abs(longs - shorts) - net
-    if excess <= 0.0:
-        return False
-    heavy_is_long = longs > shorts
-    factor = 1.0 - excess / max(longs, shorts)
-    for j in range(size):
-        if (weights_A[j] > 0.0) == heavy_is_long:
-            weights_A[j] *= factor
-    return excess > TOLERANCE
-
-
-@inlined
-def softmax_row(weights_A: NDArray[np.float64], size: int, cash_logit: float) -> None:
-    """Replace logits by softmax weights; the logit of cash takes its part and is dropped."""
-    highest = cash_logit
-    for j in range(size):
-        highest = max(highest, weights_A[j])
-    total = math.exp(cash_logit - highest)
-    for j in range(size):
-        weights_A[j] = math.exp(weights_A[j] - highest)
-        total += weights_A[j]
-    for j in range(size):
-        weights_A[j] /= total
-
-
-@inlined
-def weights_to_shares(
-    lane: int, bar: int, book: Book, assets: int, target_A: NDArray[np.float64]
+def clip_actions(
+    actions_M: NDArray[np.float64], columns: int, block: Block, work: Work, book: Book
 ) -> None:
+    """Write scale * clip(action, low, high); flag lanes with an action outside."""
+    low = book.rules_R[Rule.low]
+    high = book.rules_R[Rule.high]
+    scale = book.rules_R[Rule.scale]
+    own_M = actions_M[block.first * columns :]
+    for lane in range(block.size):
+        outside = 0
+        for asset in range(block.assets):
+            value = own_M[lane * columns + asset]
+            clipped = smaller(larger(value, low), high)
+            outside += abs(value - clipped) > TOLERANCE
+            work.target[lane * block.assets + asset] = clipped * scale
+        work.projected[lane] = 1.0 if outside > 0 else 0.0
+
+
+@inlined
+def scale_to_gross(block: Block, work: Work, gross: float) -> None:
+    """Scale each lane's weights radially so that sum |w| <= gross; flag lanes above it."""
+    for lane in range(block.size):
+        total = 0.0
+        for asset in range(block.assets):
+            total += abs(work.target[lane * block.assets + asset])
+        factor = gross / total if total > gross else 1.0
+        work.projected[lane] = larger(
+            work.projected[lane], 1.0 if total > gross * (1.0 + TOLERANCE) else 0.0
+        )
+        for asset in range(block.assets):
+            work.target[lane * block.assets + asset] *= factor
+
+
+@separate
+def scale_to_net(block: Block, work: Work, net: float) -> None:
+    """Shrink the heavier side of each lane so that |sum w| <= net; flag lanes above it."""
+    for lane in range(block.size):
+        longs = 0.0
+        shorts = 0.0
+        for asset in range(block.assets):
+            weight = work.target[lane * block.assets + asset]
+            longs += larger(weight, 0.0)
+            shorts += larger(-weight, 0.0)
+        excess = larger(abs(longs - shorts) - net, 0.0)
+        factor = 1.0 - excess / larger(larger(longs, shorts), net)
+        heavy = 1.0 if longs > shorts else -1.0
+        work.projected[lane] = larger(work.projected[lane], 1.0 if excess > TOLERANCE else 0.0)
+        for asset in range(block.assets):
+            weight = work.target[lane * block.assets + asset]
+            scaled = weight * factor if weight * heavy > 0.0 else weight
+            work.target[lane * block.assets + asset] = scaled
+
+
+@separate
+def softmax(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book) -> None:
+    """Replace clipped logits by softmax weights; cash, the last logit, takes its part."""
+    low = book.rules_R[Rule.low]
+    high = book.rules_R[Rule.high]
+    for lane in range(block.size):
+        first = lane * block.assets
+        logit = actions_M[(block.first + lane) * (block.assets + 1) + block.assets]
+        cash = smaller(larger(logit, low), high)
+        work.projected[lane] = larger(
+            work.projected[lane], 1.0 if abs(logit - cash) > TOLERANCE else 0.0
+        )
+        highest = cash
+        for element in range(first, first + block.assets):
+            highest = larger(highest, work.target[element])
+        total = math.exp(cash - highest)
+        for element in range(first, first + block.assets):
+            part = math.exp(work.target[element] - highest)
+            work.target[element] = part
+            total += part
+        for element in range(first, first + block.assets):
+            work.target[element] /= total
+
+
+@separate
+def choose_levels(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book) -> None:
+    """Write the weight of the level that each lane's index names; flag indices outside."""
+    low = book.rules_R[Rule.low]
+    high = book.rules_R[Rule.high]
+    for lane in range(block.size):
+        index = actions_M[block.first + lane]
+        clipped = smaller(larger(index, low), high)
+        work.projected[lane] = 1.0 if index != clipped else 0.0
+        work.target[lane] = book.levels_L[int(clipped)]
+
+
+@inlined
+def weights_to_shares(block: Block, work: Work) -> None:
     """Replace target weights by target shares w * E / |close|; 0 where there is no price yet."""
-    equity = book.state_SN[Account.EQUITY, lane]
-    offset = MARKET_HEADER + Bar.PREVIOUS_CLOSE * assets
-    for j in range(assets):
-        price = abs(book.market_TK[bar, offset + j])
-        target_A[j] = target_A[j] * equity / price if price > 0.0 else 0.0
+    for lane in range(block.size):
+        equity = work.equity[lane]
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            price = abs(work.previous_close[element])
+            value = work.target[element] * equity
+            shares = value / (price if price > 0.0 else 1.0)
+            work.target[element] = shares if price > 0.0 else 0.0
+
+
+@separate
+def limit_shares(block: Block, work: Work, book: Book, gross: float) -> None:
+    """Turn target lots into shares, and scale them toward zero into the gross limit."""
+    for lane in range(block.size):
+        first = lane * block.assets
+        value = 0.0
+        for asset in range(block.assets):
+            lot = book.lot_A[asset]
+            target = work.target[first + asset]
+            target = np.rint(target) * lot if lot > 0.0 else target
+            work.target[first + asset] = target
+            value += abs(target * work.previous_close[first + asset])
+        limit = gross * work.equity[lane]
+        if value > limit:
+            work.projected[lane] = 1.0
+            for asset in range(block.assets):
+                scaled = work.target[first + asset] * (limit / value)
+                work.target[first + asset] = whole_lots(scaled, book.lot_A[asset])
 
 
 @inlined
-def limit_shares(lane: int, bar: int, book: Book, assets: int, gross: float) -> bool:
-    """Turn target lots into shares and scale them toward zero so that the gross limit holds."""
-    offset = MARKET_HEADER + Bar.PREVIOUS_CLOSE * assets
-    value = 0.0
-    for j in range(assets):
-        lot = book.lot_A[j]
-        if lot > 0.0:
-            book.scratch_3A[TARGET, j] = np.rint(book.scratch_3A[TARGET, j]) * lot
-        value += abs(book.scratch_3A[TARGET, j] * book.market_TK[bar, offset + j])
-    limit = gross * book.state_SN[Account.EQUITY, lane]
-    if value <= limit:
-        return False
-    factor = limit / value
-    for j in range(assets):
-        scaled = book.scratch_3A[TARGET, j] * factor
-        lot = book.lot_A[j]
-        if lot > 0.0:
-            scaled = math.copysign(math.floor(abs(scaled) / lot + 1e-9) * lot, scaled)
-        book.scratch_3A[TARGET, j] = scaled
-    return bool(value > limit * (1.0 + TOLERANCE))
-
-
-@inlined
-def project(
-    lane: int,
-    bar: int,
-    actions_ND: NDArray[np.float64],
-    book: Book,
-    rules: Rules,
-    assets: int,
-) -> bool:
-    """Write the lane's target shares into the scratch; return whether the action was outside.
-
-    Args:
-        lane: Lane.
-        bar: Bar after the decision (its row holds the decision's close).
-        actions_ND: Actions.
-        book: Arrays.
-        rules: Parameters.
-        assets: Number of assets.
-    """
-    target_A = book.scratch_3A[TARGET]
-    kind = rules.action_kind
+def project_actions(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book) -> None:
+    """Write the block's target shares; flag lanes whose action was outside its limits."""
+    kind = int(book.rules_R[Rule.action_kind])
     if kind == ActionKind.LEVELS:
-        level = actions_ND[lane, 0]
-        clipped = min(max(level, rules.low), rules.high)
-        target_A[0] = book.levels_L[int(clipped)]
-        weights_to_shares(lane, bar, book, assets, target_A)
-        return bool(level != clipped)
-    outside = clip_row(actions_ND, lane, assets, rules, target_A)
-    if kind == ActionKind.SHARES:
-        return limit_shares(lane, bar, book, assets, rules.gross) or outside
-    if kind == ActionKind.LOGITS:
-        logit = actions_ND[lane, assets]
-        cash_logit = min(max(logit, rules.low), rules.high)
-        outside = outside or abs(logit - cash_logit) > TOLERANCE
-        softmax_row(target_A, assets, cash_logit)
-    elif kind == ActionKind.LONG_SHORT:
-        for j in range(assets):
-            target_A[j] *= rules.scale
-        outside = scale_to_gross(target_A, assets, rules.gross) or outside
-        outside = scale_to_net(target_A, assets, rules.net) or outside
+        choose_levels(actions_M, block, work, book)
+    elif kind == ActionKind.LOGITS:
+        clip_actions(actions_M, block.assets + 1, block, work, book)
+        softmax(actions_M, block, work, book)
     else:
-        outside = scale_to_gross(target_A, assets, rules.gross) or outside
-    weights_to_shares(lane, bar, book, assets, target_A)
-    return outside
+        clip_actions(actions_M, block.assets, block, work, book)
+    if kind in (ActionKind.WEIGHTS, ActionKind.LONG_SHORT):
+        scale_to_gross(block, work, book.rules_R[Rule.gross])
+    if kind == ActionKind.LONG_SHORT:
+        scale_to_net(block, work, book.rules_R[Rule.net])
+    if kind == ActionKind.SHARES:
+        limit_shares(block, work, book, book.rules_R[Rule.gross])
+    else:
+        weights_to_shares(block, work)
 
 
 @inlined
-def first_faulty(actions_ND: NDArray[np.float64]) -> int:
-    """Return the flat index of the first action that is not finite, or -1."""
+def write_orders(block: Block, work: Work) -> None:
+    """Write order = target - holdings, 0 below `LEAST_ORDER` of equity at the decision's close."""
+    for lane in range(block.size):
+        dust = LEAST_ORDER * work.equity[lane]
+        for asset in range(block.assets):
+            element = lane * block.assets + asset
+            order = work.target[element] - work.shares[element]
+            value = abs(order * work.previous_close[element])
+            work.order[element] = order if value > dust else 0.0
+
+
+@inlined
+def write_no_orders(block: Block, work: Work) -> None:
+    """Write orders of 0 shares."""
+    for element in range(block.size * block.assets):
+        work.target[element] = 0.0
+        work.order[element] = 0.0
+        work.projected[element // block.assets] = 0.0
+
+
+@separate
+def first_faulty(actions_M: NDArray[np.float64]) -> int:
+    """Return the index of the first action that is not finite, or -1."""
     faulty = 0
-    flat = actions_ND.ravel()
-    for j in range(flat.size):
-        faulty += not abs(flat[j]) < np.inf
+    for index in range(actions_M.size):
+        faulty += not abs(actions_M[index]) < np.inf
     if faulty > 0:
-        for j in range(flat.size):
-            if not abs(flat[j]) < np.inf:
-                return j
+        for index in range(actions_M.size):
+            if not abs(actions_M[index]) < np.inf:
+                return index
     return -1

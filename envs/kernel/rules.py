@@ -1,11 +1,14 @@
-"""Parameters of the market models, unpacked once per call into registers."""
+"""Parameters of the market models, as one array.
+
+The stages of the kernel read a parameter where they use it. Values in registers over a whole step
+would tempt the compiler to build one copy of the kernel for each combination of settings.
+"""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.kernel.jit import exact
 from envs.kernel.layout import ActionKind, RewardKind
 
 if TYPE_CHECKING:
@@ -51,10 +54,15 @@ class Rules(NamedTuple):
     length: int
     random_start: bool
     autoreset: int
+    record: bool
+
+
+Rule = Rules(*range(len(Rules._fields)))
+"""Position of each parameter in `rules_R`."""
 
 
 def pack_rules(
-    config: "TradingConfig", span: tuple[int, int, int], *, lots: bool, autoreset: int
+    config: "TradingConfig", span: tuple[int, int, int], *, lots: bool, autoreset: int, record: bool
 ) -> NDArray[np.float64]:
     """Return the parameters in the order of `Rules`.
 
@@ -63,6 +71,7 @@ def pack_rules(
         span: First start, last start and last bar, row numbers of the market.
         lots: Whether any instrument has a lot size.
         autoreset: Code of the autoreset mode.
+        record: Whether terms and trades are kept.
     """
     participation = config.participation.maximum
     needs_volume = config.impact.coefficient > 0.0
@@ -106,6 +115,7 @@ def pack_rules(
         length=config.episode.length or 0,
         random_start=config.episode.random_start,
         autoreset=autoreset,
+        record=record,
     )
     return np.array(rules, dtype=np.float64)
 
@@ -136,44 +146,3 @@ def _reward_rules(reward: "RewardConfig") -> tuple[int, float]:
             return RewardKind.MEAN_VARIANCE, reward.risk_aversion
         case "drawdown":
             return RewardKind.DRAWDOWN, reward.penalty
-
-
-@exact
-def unpack_rules(rules_R: NDArray[np.float64]) -> Rules:
-    """Return the parameters as values that the compiler keeps out of memory."""
-    r = rules_R
-    return Rules(
-        int(r[0]),
-        r[1],
-        r[2],
-        r[3],
-        r[4],
-        r[5],
-        r[6] != 0.0,
-        r[7] != 0.0,
-        r[8] != 0.0,
-        r[9],
-        r[10],
-        r[11],
-        r[12],
-        r[13],
-        r[14],
-        r[15],
-        r[16],
-        r[17],
-        r[18],
-        r[19],
-        r[20],
-        r[21],
-        r[22],
-        int(r[23]),
-        r[24],
-        r[25],
-        r[26],
-        int(r[27]),
-        int(r[28]),
-        int(r[29]),
-        int(r[30]),
-        r[31] != 0.0,
-        int(r[32]),
-    )
