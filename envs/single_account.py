@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.config import TradingConfig
 from envs.guards import ActionError, EpisodeError
-from envs.kernel.step import NO_FAULT
+from envs.kernel.run import NO_FAULT
 from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
 
@@ -37,12 +37,10 @@ class SingleAccount(Simulator):
         lane: int = 0,
     ) -> None:
         super().__init__(market, config, 1, seed=0, rows=rows, record_terms=True, lane_offset=lane)
-        self.arguments = (self._actions, *self._arrays)
-        self.action_D = self._actions.reshape(-1)
+        self.arguments = self._plain_step
+        self.action_D = self._actions[0]
         self.target = cast("MutableSequence[float]", self.action_D.data)
-        # The account's columns follow the bar in the memory that the kernel writes.
-        written: NDArray[np.float32] = self.account_NP.base.reshape(-1)  # type: ignore[union-attr] # a view has one
-        self.observation_O = written[: 1 + self.account_size]
+        self.observation_O = self._current[0].view()
         self.observation_O.flags.writeable = False
         self.terms_7 = self.terms_N7[0]
         self.trades_A = self.trades_NA[0]
@@ -62,7 +60,7 @@ class SingleAccount(Simulator):
         This is the machine code for exactly the types of `arguments`, which never change: numba's
         dispatch on types would take a third of the call, a method around it a tenth.
         """
-        dispatcher: Any = self._step
+        dispatcher: Any = self._run
         if not hasattr(dispatcher, "overloads"):  # NUMBA_DISABLE_JIT
             return cast("Callable[..., int]", dispatcher)
         types = tuple(numba.typeof(argument) for argument in self.arguments)

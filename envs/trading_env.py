@@ -25,7 +25,7 @@ from envs.guards import (
     read_options,
     require_integers,
 )
-from envs.kernel.step import NO_FAULT
+from envs.kernel.run import NO_FAULT
 from envs.market_arrays import MarketArrays
 from envs.rendering import EpisodeTrace, ansi_line, rgb_array
 from envs.simulator import Reason
