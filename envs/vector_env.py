@@ -45,7 +45,8 @@ _MODES: dict[AutoresetMode, Literal["disabled", "next_step"]] = {
     # This face resets the ended lanes itself, because Gymnasium wants their whole last info.
     AutoresetMode.SAME_STEP: "disabled",
 }
-_BOUND = frozenset({"simulator", "_levels", "_windows", "_every_N", "_buffer"})
+_INFOS = ("bar", "equity", "projected", "projection_count", "liquidated")
+_BOUND = frozenset({"simulator", "_levels", "_windows", "_every_N", "_masks", "_buffer"})
 """Attributes that `_open` makes anew; the rest is a copy's state."""
 
 
@@ -246,6 +247,8 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._windows = self.config.observation.kind == "window"
         self._every_N = np.ones(self.num_envs, dtype=np.bool_)
         self._every_N.flags.writeable = False
+        names = (*_INFOS, *((*TERMS, "costs", "fills") if self.record_terms else ()))
+        self._masks = {f"_{name}": self._every_N for name in names}
         self._buffer = None if self._copy else np.empty(self.observation_space.shape or (), "f4")
 
     def _read_mask(self, mask: Any) -> NDArray[np.bool_]:  # noqa: ANN401 - checked here
@@ -336,8 +339,9 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             infos.update((name, terms_N7[:, i].copy()) for i, name in enumerate(TERMS))
             infos["costs"] = terms_N7[:, 2:].sum(axis=1)
             infos["fills"] = simulator.trades_NA.copy()
-        infos.update(extra or {})
-        infos.update([(f"_{key}", self._every_N) for key in infos])
+        infos.update(self._masks)
+        for key, value in (extra or {}).items():
+            infos[key], infos[f"_{key}"] = value, self._every_N
         return infos
 
     def __getstate__(self) -> dict[str, Any]:
