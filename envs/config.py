@@ -25,7 +25,8 @@ class SimplexAction:
     kind: Literal["simplex"] = "simplex"
     """Discriminator."""
     parametrisation: Literal["weights", "logits"] = "weights"
-    """`weights`: A numbers in [0, 1]; `logits`: A + 1 in [-10, 10], softmax, the last is cash."""
+    """`weights`: A numbers in [0, 1]; `logits`: A + 1 in [-10, 10], softmax of cash (the last)
+    and of the assets that have a price by then."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FROZEN)

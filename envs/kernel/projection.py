@@ -83,7 +83,10 @@ def scale_to_net(block: Block, work: Work, net: float) -> None:
 
 @separate
 def softmax(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book) -> None:
-    """Replace clipped logits by softmax weights; cash, the last logit, takes its part."""
+    """Replace clipped logits by softmax weights; cash, the last logit, takes its part.
+
+    An asset that has no price yet takes no part, so that a late starter leaves no money idle.
+    """
     low = book.rules_R[Rule.low]
     high = book.rules_R[Rule.high]
     for lane in range(block.size):
@@ -98,7 +101,8 @@ def softmax(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book
             highest = larger(highest, work.target[element])
         total = math.exp(cash - highest)
         for element in range(first, first + block.assets):
-            part = math.exp(work.target[element] - highest)
+            listed = 1.0 if work.previous_close[element] != 0.0 else 0.0
+            part = math.exp(work.target[element] - highest) * listed
             work.target[element] = part
             total += part
         for element in range(first, first + block.assets):
