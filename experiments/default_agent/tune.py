@@ -42,7 +42,6 @@ SPLITS = {
     "2006-2007": ("2003-12-31", "2004-01-01,2005-12-31", "2006-01-01,2007-12-31"),
     "2008-2009": ("2005-12-31", "2006-01-01,2007-12-31", "2008-01-01,2009-12-31"),
 }
-BASE = ("schedule.total_steps=600000", "schedule.checkpoint_steps=60000")
 FEW_FEATURES = (
     "features.features=[log_return,{name: momentum,parameters: {horizon: 21}},"
     "{name: momentum,parameters: {horizon: 63}},"
@@ -68,6 +67,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "few features": (FEW_FEATURES,),
     "mean-variance 3": ("env.reward={kind: mean_variance,risk_aversion: 3.0}",),
     "fees 10 bps in training": ("env.fee.bps=10",),
+    "minibatch 8192": ("agent.ppo.minibatch=8192",),
     "epochs 2": ("agent.ppo.epochs=2",),
     "epochs 10": ("agent.ppo.epochs=10",),
 }
@@ -77,7 +77,6 @@ def configuration(candidate: str, split: str) -> TrainConfig:
     """The default job with a candidate's changes, on one of the tuning splits."""
     until, validation, test = SPLITS[split]
     changes = [
-        *BASE,
         f"split.train=['2000-03-01','{until}']",
         "split.validation=[" + ",".join(f"'{d}'" for d in validation.split(",")) + "]",
         "split.test=[" + ",".join(f"'{d}'" for d in test.split(",")) + "]",
