@@ -25,6 +25,7 @@ test: $(STAMP) lint type imports pytest  ## lint, types, layers, tests with cove
 lint: $(STAMP)  ## ruff: lint and format check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 format: $(STAMP)  ## ruff: mend what can be mended
 	$(BIN)/ruff check --fix .

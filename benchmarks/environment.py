@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,12 +45,13 @@ class Worker:
             command = [str(python_of(case.peer)), str(WORKERS / case.script), *case.arguments]
         else:
             command = [sys.executable, "-m", "benchmarks.ours", *case.arguments]
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe could fill; `close`
         one = {f"{k}_NUM_THREADS": "1" for k in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             cwd=HERE.parent,
             env={**os.environ, **one},
@@ -64,9 +66,11 @@ class Worker:
                 if expected and text != expected:
                     break
                 return text
-        error = self.process.stderr.read()[-2_000:] if self.process.stderr else ""
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
+        self._errors.seek(0)
+        error = self._errors.read()[-2_000:]
+        self._errors.close()
         if not self.case.peer:
             raise RuntimeError(f"worker '{self.case.name}' failed:\n{error}")
         print(error, file=sys.stderr, flush=True)
@@ -84,6 +88,7 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self.process.communicate(timeout=60)
+        self._errors.close()
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """All benchmarks: measure, record as JSON, and write one page of tables.
 
-    make bench                                   everything (about 50 minutes)
+    make bench                                   everything (about 40 minutes)
     make bench ARGS="--only environment"         one of: environment, training, main_job
-    make bench ARGS=--quick                      a few minutes: does it work here? (no records)
+    make bench ARGS=--quick                      several minutes: does it work here? (no records)
     python -m benchmarks.run --tables            only rewrite the page from the recorded JSON
 
 Peers are installed into virtual environments of their own (benchmarks/peers/.venvs) on the first
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--only", choices=tuple(TITLES), help="one benchmark instead of all")
     parser.add_argument("--quick", action="store_true", help="short, into build/benchmarks")
     parser.add_argument("--tables", action="store_true", help="measure nothing, write the page")
-    parser.add_argument("--output", type=Path, help=f"folder of the results ({RESULTS.name})")
+    parser.add_argument("--output", type=Path, help="folder of the results (benchmarks/results)")
     options = parser.parse_args()
     folder = options.output or (ROOT / "build" / "benchmarks" if options.quick else RESULTS)
     folder = folder.resolve()

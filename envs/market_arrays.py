@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.kernel.layout import MARKET_HEADER, MARKET_PADDING, Bar
+from envs.kernel.layout import MARKET_HEADER, MARKET_PADDING, Bar, padded_width
 
 if TYPE_CHECKING:
     from markets.bars import Bars
@@ -171,9 +171,10 @@ class MarketArrays:
     def packed_TK(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
         """All that a step into a bar reads, in one aligned row a bar (see `envs.kernel.layout`)."""
         num_bars, num_assets = self.close_TA.shape
-        width = MARKET_HEADER + Bar.FIELDS * num_assets
-        padded = -(-width // MARKET_PADDING) * MARKET_PADDING
+        width = padded_width(num_assets)
+        padded = -(-(MARKET_HEADER + Bar.FIELDS * width) // MARKET_PADDING) * MARKET_PADDING
         packed = _aligned_zeros(num_bars, padded)
+        packed[:, MARKET_HEADER + Bar.VOLUME * width :][:, :width] = -1.0
         event = (self.split_TA != 1.0) | (self.dividend_TA != 0.0) | self.delisted_TA
         packed[:, Bar.YEAR_FRACTION] = self.year_fraction_T
         packed[:, Bar.EVENT] = event.any(axis=1)
@@ -187,7 +188,7 @@ class MarketArrays:
             Bar.IMPACT_AT_CLOSE: self.volatility_TA / root,
         }
         for field, values in columns.items():
-            start = MARKET_HEADER + field * num_assets
+            start = MARKET_HEADER + field * width
             packed[:, start : start + num_assets] = values
         packed.flags.writeable = False
         return packed

@@ -8,7 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 from envs.config import TradingConfig
 from envs.fit import action_size, check_volume, episode_span
 from envs.kernel.copying import build_gather
-from envs.kernel.layout import Account, Autoreset, Clock, Flag, Key, Reason, Term
+from envs.kernel.jit import entry_point
+from envs.kernel.layout import (
+    Account,
+    Autoreset,
+    Clock,
+    Flag,
+    Key,
+    OptionCount,
+    OptionSetting,
+    OptionSum,
+    Reason,
+    Term,
+    padded_width,
+)
 from envs.kernel.rules import pack_rules
 from envs.kernel.run import NO_FAULT, build_reset, build_run
 from envs.market_arrays import MarketArrays
@@ -160,13 +173,14 @@ class Simulator:
         self._rules = pack_rules(
             config,
             span,
+            assets=market.num_assets,
             lots=bool((market.lot_A > 0.0).any()),
             autoreset=AUTORESETS[autoreset],
             record=record_terms,
         )
         self._allocate()
         self._keys[Key.LANE] = np.arange(lane_offset, lane_offset + num_envs)
-        self._run = build_run(single=market.num_assets == 1)
+        self._run = entry_point(build_run(single=market.num_assets == 1), self._plain_step)
         self._reset = build_reset()
         self._gather = build_gather()
         self.reset(seed=seed)
@@ -254,7 +268,7 @@ class Simulator:
             ValueError: As `step`; or a parameter out of range.
             RuntimeError: As `step`.
         """
-        bars = np.broadcast_to(np.asarray(max_bars, dtype=np.int64), (self.num_envs,)).copy()
+        bars = np.asarray(max_bars, dtype=np.int64)
         for name, value, faulty in (
             ("max_bars: expected at least 1", bars.min(), bars.min() < 1),
             ("stop: expected a number in [0, 1]", stop, not 0.0 <= stop <= 1.0),
@@ -265,16 +279,15 @@ class Simulator:
                 raise ValueError(msg)
         self._load_actions(targets_ND)
         settings = np.array([1.0, stop, gamma, rebalance], dtype=np.float64)
-        duration = np.empty(self.num_envs, dtype=np.int64)
-        reason = np.empty(self.num_envs, dtype=np.int64)
-        sums = np.empty((3, self.num_envs))
-        flags = np.empty((2, self.num_envs), dtype=np.bool_)
-        code = self._run(
-            self._actions_M, bars, duration, reason, *sums, flags, settings, *self._arrays
-        )
+        counts = np.empty((OptionCount.SIZE, self.num_envs), dtype=np.int64)
+        counts[OptionCount.MAX_BARS] = bars
+        sums = np.empty((OptionSum.SIZE, self.num_envs))
+        code = self._run(self._actions_M, counts, sums, settings, *self._arrays)
         if code != NO_FAULT:
             self._raise_fault(code)
-        return OptionResult(self.reward_N.copy(), duration, reason)
+        return OptionResult(
+            self.reward_N.copy(), counts[OptionCount.DURATION], counts[OptionCount.REASON]
+        )
 
     def observe_index(
         self, out_NO: NDArray[np.float32] | None = None, *, final: bool = False
@@ -381,9 +394,17 @@ class Simulator:
 
     def _allocate(self) -> None:
         lanes, assets = self.num_envs, self.num_assets
-        self._actions = np.zeros((lanes, self.action_size))
+        width = padded_width(assets)
+        columns = width + self.action_size - assets
+        padded = np.zeros((lanes, columns))
+        self._actions = padded[:, :assets]
+        self._action_shape = (lanes, self.action_size)
+        self._cash_logit = padded[:, width:]
         self._state = np.zeros((Account.SIZE, lanes))
-        self._shares = np.zeros((lanes, assets))
+        holdings = np.zeros((lanes, width))
+        self._shares = holdings[:, :assets]
+        lots = np.zeros(width)
+        lots[:assets] = self.market.lot_A
         self._clock = np.zeros((Clock.SIZE, lanes), dtype=np.int32)
         self._keys = np.zeros((Key.SIZE, lanes), dtype=np.int64)
         self._flags = np.zeros((Flag.SIZE, lanes), dtype=np.bool_)
@@ -397,10 +418,10 @@ class Simulator:
             self._rules,
             self.market.packed_TK,
             self.market.events_T3A,
-            self.market.lot_A,
+            lots,
             np.array(levels, dtype=np.float64),
             self._state,
-            self._shares.reshape(-1),
+            holdings.reshape(-1),
             self._clock,
             self._keys,
             self._flags,
@@ -408,13 +429,12 @@ class Simulator:
             self._final.reshape(-1),
             self._record,
         )
-        self._actions_M = self._actions.reshape(-1)
-        nothing = np.zeros(0)
-        numbers = np.zeros(0, dtype=np.int64)
-        flags = np.zeros((2, 0), dtype=np.bool_)
+        self._actions_M = padded.reshape(-1)
         self._plain_step = (
             self._actions_M,
-            *(numbers, numbers, numbers, nothing, nothing, nothing, flags, np.zeros(4)),
+            np.zeros((OptionCount.SIZE, 0), dtype=np.int64),
+            np.zeros((OptionSum.SIZE, 0)),
+            np.zeros(OptionSetting.SIZE),
             *self._arrays,
         )
         self._changing: dict[str, NDArray[Any]] = {
@@ -451,19 +471,24 @@ class Simulator:
 
     def _load_actions(self, actions_ND: ArrayLike) -> None:
         actions = np.asarray(actions_ND)
-        if actions.ndim == 1 and self.action_size == 1:
+        if actions.shape != self._action_shape:
+            if actions.shape != (self.num_envs,) or self.action_size != 1:
+                msg = f"actions: expected shape {self._action_shape}, found {actions.shape}"
+                raise ValueError(msg)
             actions = actions[:, None]
-        if actions.shape != self._actions.shape:
-            msg = f"actions: expected shape {self._actions.shape}, found {actions.shape}"
-            raise ValueError(msg)
-        np.copyto(self._actions, actions)
+        if self.action_size > self.num_assets:
+            self._actions[...] = actions[:, :-1]
+            self._cash_logit[...] = actions[:, -1:]
+        else:
+            self._actions[...] = actions
 
     def _raise_fault(self, code: int) -> None:
         if code < NO_FAULT:
             msg = f"lane {-2 - code}: expected a running episode, found an ended one; call reset"
             raise RuntimeError(msg)
-        lane, column = divmod(code, self.action_size)
-        found = self._actions[lane, column]
+        lane, column = divmod(code, self._actions_M.size // self.num_envs)
+        found = self._actions_M[code]
+        column = min(column, self.action_size - 1)
         msg = f"actions[{lane}, {column}]: expected a finite number in lane {lane}, found {found}"
         raise ValueError(msg)
 

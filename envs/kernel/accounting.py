@@ -42,18 +42,18 @@ def load_accounts(block: Block, work: Work, book: Book) -> None:
     copy(work.peak, state_SN[Account.PEAK, first:], block.size)
     copy(work.mean, state_SN[Account.MEAN, first:], block.size)
     copy(work.square, state_SN[Account.SQUARE, first:], block.size)
-    copy(work.shares, book.shares_M[first * block.assets :], block.size * block.assets)
+    copy(work.shares, book.shares_M[first * block.width :], block.size * block.width)
 
 
 @inlined
 def gather_market(block: Block, work: Work, book: Book) -> None:
     """Copy what the block's step reads from the market into the scratch."""
     closing = book.rules_R[Rule.fill_close] != 0.0
-    price = MARKET_HEADER + (Bar.PREVIOUS_CLOSE if closing else Bar.OPEN) * block.assets
-    impact = MARKET_HEADER + (Bar.IMPACT_AT_CLOSE if closing else Bar.IMPACT) * block.assets
-    close = MARKET_HEADER + Bar.CLOSE * block.assets
-    volume = MARKET_HEADER + Bar.VOLUME * block.assets
-    previous = MARKET_HEADER + Bar.PREVIOUS_CLOSE * block.assets
+    price = MARKET_HEADER + (Bar.PREVIOUS_CLOSE if closing else Bar.OPEN) * block.width
+    impact = MARKET_HEADER + (Bar.IMPACT_AT_CLOSE if closing else Bar.IMPACT) * block.width
+    close = MARKET_HEADER + Bar.CLOSE * block.width
+    volume = MARKET_HEADER + Bar.VOLUME * block.width
+    previous = MARKET_HEADER + Bar.PREVIOUS_CLOSE * block.width
     market_TK = book.market_TK
     last = market_TK.shape[0] - 1
     bar_L = book.clock_CN[Clock.BAR, block.first :]
@@ -62,8 +62,8 @@ def gather_market(block: Block, work: Work, book: Book) -> None:
         traded = max(bar - 1, 0) if closing else bar
         work.years[lane] = market_TK[bar, Bar.YEAR_FRACTION]
         work.event[lane] = market_TK[bar, Bar.EVENT]
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(block.width):
+            element = lane * block.width + asset
             work.price[element] = market_TK[bar, price + asset]
             work.close[element] = market_TK[bar, close + asset]
             work.volume[element] = market_TK[traded, volume + asset]
@@ -76,7 +76,7 @@ def value_before(block: Block, work: Work, book: Book) -> None:
     """Subtract the value of the positions at the last close from the recorded profit."""
     for lane in range(block.size):
         value = 0.0
-        for element in range(lane * block.assets, (lane + 1) * block.assets):
+        for element in range(lane * block.width, (lane + 1) * block.width):
             price = work.previous_close[element]
             value += work.shares[element] * price
         book.record_NR[block.first + lane, Term.PNL] -= value
@@ -95,7 +95,7 @@ def accrue_interest(block: Block, work: Work, book: Book) -> None:
     for lane in range(block.size):
         cash = work.cash[lane]
         short = 0.0
-        for element in range(lane * block.assets, (lane + 1) * block.assets):
+        for element in range(lane * block.width, (lane + 1) * block.width):
             short += larger(-work.shares[element], 0.0) * abs(work.previous_close[element])
         work.borrow[lane] = rate * work.years[lane] * short
         interest = debit * larger(-cash, 0.0) - credit * larger(cash, 0.0)
@@ -116,14 +116,15 @@ def record_interest(block: Block, work: Work, book: Book) -> None:
 @separate
 def apply_events(block: Block, work: Work, book: Book) -> None:
     """Apply splits, dividends and delistings, in this order, to holdings, orders and cash."""
+    assets = int(book.rules_R[Rule.assets])
     for lane in range(block.size):
         if work.event[lane] != 0.0:
             row = block.first + lane
             bar = next_bar(row, book)
             dividends = 0.0
             proceeds = 0.0
-            for asset in range(block.assets):
-                element = lane * block.assets + asset
+            for asset in range(assets):
+                element = lane * block.width + asset
                 split = book.events_T3A[bar, Event.SPLIT, asset]
                 shares = work.shares[element] * split
                 work.order[element] *= split
@@ -145,7 +146,7 @@ def mark_positions(block: Block, work: Work) -> None:
     for lane in range(block.size):
         net = 0.0
         gross = 0.0
-        for element in range(lane * block.assets, (lane + 1) * block.assets):
+        for element in range(lane * block.width, (lane + 1) * block.width):
             price = work.close[element]
             value = work.shares[element] * price
             net += value
@@ -169,12 +170,12 @@ def call_margins(block: Block, work: Work, book: Book) -> bool:
 @separate
 def write_forced_orders(block: Block, work: Work, book: Book) -> None:
     """Write orders that close the positions of the called lanes at the bar's close."""
-    volume = MARKET_HEADER + Bar.VOLUME * block.assets
-    impact = MARKET_HEADER + Bar.IMPACT * block.assets
+    volume = MARKET_HEADER + Bar.VOLUME * block.width
+    impact = MARKET_HEADER + Bar.IMPACT * block.width
     for lane in range(block.size):
         bar = next_bar(block.first + lane, book)
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(block.width):
+            element = lane * block.width + asset
             order = -work.shares[element] if work.called[lane] > 0.0 else 0.0
             work.target[element] = 0.0
             work.order[element] = order
@@ -209,7 +210,7 @@ def store_accounts(block: Block, work: Work, book: Book) -> None:
     copy(state_SN[Account.MEAN, first:], work.mean, size)
     copy(state_SN[Account.SQUARE, first:], work.square, size)
     copy(state_SN[Account.REWARD, first:], work.reward, size)
-    copy(book.shares_M[first * block.assets :], work.shares, size * block.assets)
+    copy(book.shares_M[first * block.width :], work.shares, size * block.width)
     store_flags(book.flags_FN[Flag.PROJECTED, first:], work.projected, size)
     store_flags(book.flags_FN[Flag.LIQUIDATED, first:], work.called, size)
     store_flags(book.flags_FN[Flag.TERMINATED, first:], work.terminated, size)

@@ -9,7 +9,7 @@ from envs.kernel.jit import inlined
 from envs.kernel.stack import stack_array
 
 BLOCK_ELEMENTS = 128
-"""Lanes times assets that are worked on at once: their scratch stays in the first-level cache."""
+"""Lanes times width that are worked on at once: their scratch stays in the first-level cache."""
 
 
 class Book(NamedTuple):
@@ -21,10 +21,10 @@ class Book(NamedTuple):
         rules_R: Parameters of the models, in the order of `Rules`.
         market_TK: Packed bars.
         events_T3A: Splits, dividends and delistings.
-        lot_A: Lot sizes, shares.
+        lot_A: Lot sizes, shares (padded).
         levels_L: Target weights of discrete actions.
         state_SN: Money and reward of each lane.
-        shares_M: Holdings of each lane and asset.
+        shares_M: Holdings of each lane and asset (padded).
         clock_CN: Bars and counters of each lane.
         keys_KN: Keys of the random starts.
         flags_FN: Flags of each lane.
@@ -57,41 +57,31 @@ class Block(NamedTuple):
     Attributes:
         first: First lane.
         size: Number of lanes.
-        assets: Number of assets, A (a constant 1 in the kernel of one asset).
+        width: Elements of a lane: the number of assets, padded to whole vector registers with
+            assets that never trade (a constant 1 in the kernel of one asset).
     """
 
     first: int
     size: int
-    assets: int
+    width: int
 
 
 class Option(NamedTuple):
-    """Options in progress, one number for each lane.
+    """Options in progress; see `OptionCount`, `OptionSum` and `OptionSetting` for the rows.
 
     Attributes:
-        max_bars_N: Largest duration, bars.
-        duration_N: Bars so far.
-        reason_N: Code of `Reason`; `RUNNING` while it runs.
-        total_N: Discounted reward so far.
-        discount_N: Discount of the next reward.
-        entry_N: Equity when the option began, currency.
-        flags_2N: Whether any bar had an action outside its limits, or a margin call.
-        settings_4: Whether it is an option at all (else one plain step), the stop, the discount a
-            bar, and whether the target is submitted at each bar.
+        counts_3N: Largest duration, bars so far and reason of each lane.
+        sums_5N: Discounted reward and other sums of each lane.
+        settings_4: What holds for all lanes.
     """
 
-    max_bars_N: NDArray[np.int64]
-    duration_N: NDArray[np.int64]
-    reason_N: NDArray[np.int64]
-    total_N: NDArray[np.float64]
-    discount_N: NDArray[np.float64]
-    entry_N: NDArray[np.float64]
-    flags_2N: NDArray[np.bool_]
+    counts_3N: NDArray[np.int64]
+    sums_5N: NDArray[np.float64]
     settings_4: NDArray[np.float64]
 
 
 class Work(NamedTuple):
-    """Scratch of a block. Element = lane * A + asset; lanes count from the block's first.
+    """Scratch of a block. Element = lane * width + asset; lanes count from the block's first.
 
     Elements (E,): target and order (shares), price (reference of fills), close, volume,
     previous_close, impact (volatility / sqrt(volume)), cost (half spread + slippage), shares.

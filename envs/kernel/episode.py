@@ -43,9 +43,9 @@ def begin_episode(lane: int, start: int, book: Book) -> None:
     book.state_SN[Account.MEAN, lane] = 0.0
     book.state_SN[Account.SQUARE, lane] = 0.0
     book.flags_FN[Flag.ENDED, lane] = False
-    assets = book.lot_A.shape[0]
-    for asset in range(assets):
-        book.shares_M[lane * assets + asset] = 0.0
+    width = book.lot_A.shape[0]
+    for element in range(lane * width, (lane + 1) * width):
+        book.shares_M[element] = 0.0
     observe_start(lane, book)
 
 
@@ -69,7 +69,7 @@ def clear_report(lane: int, book: Book) -> None:
 @separate
 def clear_record(lane: int, book: Book) -> None:
     """Clear the lane's terms and trades; fill prices become NaN."""
-    assets = book.lot_A.shape[0]
+    assets = int(book.rules_R[Rule.assets])
     size = book.record_NR.shape[1]
     for column in range(size):
         book.record_NR[lane, column] = 0.0

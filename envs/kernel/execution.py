@@ -22,7 +22,7 @@ def limit_orders(block: Block, work: Work, book: Book, base: float, slope: float
     if book.rules_R[Rule.lots] != 0.0:
         limit_to_lots(block, work, book, base, slope)
         return
-    for element in range(block.size * block.assets):
+    for element in range(block.size * block.width):
         volume = work.volume[element]
         limit = base + slope * volume if volume >= 0.0 else 0.0
         order = work.order[element]
@@ -33,8 +33,8 @@ def limit_orders(block: Block, work: Work, book: Book, base: float, slope: float
 def limit_to_lots(block: Block, work: Work, book: Book, base: float, slope: float) -> None:
     """Do what `limit_orders` does, where some asset has a lot size."""
     for lane in range(block.size):
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(block.width):
+            element = lane * block.width + asset
             volume = work.volume[element]
             limit = base + slope * volume if volume >= 0.0 else 0.0
             order = work.order[element]
@@ -99,8 +99,8 @@ def price_orders(block: Block, work: Work, book: Book, extra_fee: float) -> None
     for lane in range(block.size):
         purchases, fees, spread, slippage = 0.0, 0.0, 0.0, 0.0
         spending, scalable = 0.0, 0.0
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(block.width):
+            element = lane * block.width + asset
             order = work.order[element]
             price = work.price[element]
             impact = coefficient * work.impact[element]
@@ -131,23 +131,23 @@ def cash_change(lane: int, work: Work) -> float:
     return -(work.purchases[lane] + (costs + work.slippage[lane]))
 
 
-@separate
+@inlined
 def scale_buys(lane: int, block: Block, work: Work, book: Book, available: float) -> None:
     """Scale the buys of a lane of the block by one factor so that they cost at most `available`.
 
     Without minimum fees costs shrink at least as fast as orders, so with v the spending before
     minimum fees and m the sum of the buys' minimum fees the factor is (available - m) / v.
     """
-    first = lane * block.assets
+    first = lane * block.width
     lots = book.rules_R[Rule.lots] != 0.0
     fee = book.rules_R[Rule.fee_minimum]
     minimum = 0.0
-    for element in range(first, first + block.assets):
+    for element in range(first, first + block.width):
         minimum += fee if work.order[element] > 0.0 else 0.0
     scalable = work.scalable[lane]
     factor = (available - minimum) / scalable if scalable > 0.0 else 0.0
     factor = smaller(larger(factor, 0.0), 1.0) * (1.0 - CASH_TOLERANCE)
-    for asset in range(block.assets):
+    for asset in range(block.width):
         order = work.order[first + asset]
         scaled = order * factor
         if lots:
@@ -175,9 +175,9 @@ def apply_fills(block: Block, work: Work, book: Book) -> None:
     """Add the fills to holdings, cash and the record."""
     for lane in range(block.size):
         work.cash[lane] += cash_change(lane, work)
-        for asset in range(block.assets):
-            order = work.order[lane * block.assets + asset]
-            work.shares[lane * block.assets + asset] += order
+        for asset in range(block.width):
+            order = work.order[lane * block.width + asset]
+            work.shares[lane * block.width + asset] += order
     if book.rules_R[Rule.record] != 0.0:
         record_fills(block, work, book)
 
@@ -185,28 +185,30 @@ def apply_fills(block: Block, work: Work, book: Book) -> None:
 @separate
 def record_orders(block: Block, work: Work, book: Book) -> None:
     """Count the orders as unfilled, until `record_fills` subtracts what was filled."""
-    column = Term.SIZE + 2 * block.assets
+    assets = int(book.rules_R[Rule.assets])
+    column = Term.SIZE + 2 * assets
     for lane in range(block.size):
-        for asset in range(block.assets):
-            order = work.order[lane * block.assets + asset]
+        for asset in range(assets):
+            order = work.order[lane * block.width + asset]
             book.record_NR[block.first + lane, column + asset] += order
 
 
 @separate
 def record_fills(block: Block, work: Work, book: Book) -> None:
     """Write trades, fill prices and costs of the fills."""
+    assets = int(book.rules_R[Rule.assets])
     for lane in range(block.size):
         row = block.first + lane
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(assets):
+            element = lane * block.width + asset
             filled = work.order[element]
             if filled != 0.0:
                 price = work.price[element]
                 price += work.cost[element] / filled
                 column = Term.SIZE + asset
                 book.record_NR[row, column] += filled
-                book.record_NR[row, column + block.assets] = price
-                book.record_NR[row, column + 2 * block.assets] -= filled
+                book.record_NR[row, column + assets] = price
+                book.record_NR[row, column + 2 * assets] -= filled
         book.record_NR[row, Term.PNL] -= work.purchases[lane]
         book.record_NR[row, Term.FEES] += work.fees[lane]
         book.record_NR[row, Term.SPREAD] += work.spread[lane]

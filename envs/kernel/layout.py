@@ -9,11 +9,16 @@ from typing import NamedTuple
 MARKET_HEADER = 2
 """Scalars at the start of a packed market row, before the fields of A columns each."""
 MARKET_PADDING = 8
-"""Packed rows are padded to a multiple of this many doubles: one cache line for one asset."""
+"""Rows are padded to a multiple of this many doubles: a cache line, and a vector register."""
+
+
+def padded_width(num_assets: int) -> int:
+    """Return the columns that A assets take in the kernel's rows: 1, or a multiple of 8."""
+    return 1 if num_assets == 1 else -(-num_assets // MARKET_PADDING) * MARKET_PADDING
 
 
 class _Bar(NamedTuple):
-    """Row of `MarketArrays.packed_TK`: two scalars, then FIELDS blocks of A columns.
+    """Row of `MarketArrays.packed_TK`: two scalars, then FIELDS blocks of padded columns.
 
     VOLUME is -1 where the asset is not tradable. IMPACT is volatility before the bar over
     sqrt(volume), IMPACT_AT_CLOSE the same with the volatility that includes the bar.
@@ -140,6 +145,44 @@ class Autoreset(IntEnum):
     NEXT_STEP = 1
     SAME_STEP = 2
 
+
+class _OptionCount(NamedTuple):
+    """Rows of `counts_3N`, int64."""
+
+    MAX_BARS: int = 0
+    DURATION: int = 1
+    REASON: int = 2
+    SIZE: int = 3
+
+
+OptionCount = _OptionCount()
+
+
+class _OptionSum(NamedTuple):
+    """Rows of `sums_5N`: reward so far, next discount, first equity, and flags of any bar."""
+
+    TOTAL: int = 0
+    DISCOUNT: int = 1
+    ENTRY: int = 2
+    PROJECTED: int = 3
+    LIQUIDATED: int = 4
+    SIZE: int = 5
+
+
+OptionSum = _OptionSum()
+
+
+class _OptionSetting(NamedTuple):
+    """Positions in `settings_4`: 0 = a plain step; stop; discount a bar; submit at each bar."""
+
+    ACTIVE: int = 0
+    STOP: int = 1
+    GAMMA: int = 2
+    REBALANCE: int = 3
+    SIZE: int = 4
+
+
+OptionSetting = _OptionSetting()
 
 RUNNING = -1
 """Reason of an option that has not ended."""

@@ -3,6 +3,7 @@
 from envs.kernel.book import Block, Book, Work
 from envs.kernel.jit import inlined, separate
 from envs.kernel.layout import Clock
+from envs.kernel.rules import Rule
 
 EXTRA = 4
 """Columns beside the weights: bar, cash weight, drawdown, time left."""
@@ -18,8 +19,9 @@ def observe_block(block: Block, work: Work, book: Book) -> None:
     bar_L = book.clock_CN[Clock.BAR, block.first :]
     start_L = book.clock_CN[Clock.START, block.first :]
     end_L = book.clock_CN[Clock.END, block.first :]
-    width = block.assets + EXTRA
-    out_M = book.current_M[block.first * width :]
+    assets = 1 if block.width == 1 else int(book.rules_R[Rule.assets])
+    columns = assets + EXTRA
+    out_M = book.current_M[block.first * columns :]
     for lane in range(block.size):
         equity = work.equity[lane]
         inverse = 1.0 / (equity if equity > 0.0 else 1.0)
@@ -27,22 +29,22 @@ def observe_block(block: Block, work: Work, book: Book) -> None:
         work.gross[lane] = 1.0 - equity / work.peak[lane]
         work.net[lane] = (end_L[lane] - bar_L[lane] - 1) / (end_L[lane] - start_L[lane])
     for lane in range(block.size):
-        column = lane * width
+        column = lane * columns
         out_M[column] = bar_L[lane] + 1
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(assets):
+            element = lane * block.width + asset
             value = work.shares[element] * work.close[element]
             out_M[column + 1 + asset] = value * work.growth[lane]
-        out_M[column + block.assets + 1] = work.cash[lane] * work.growth[lane]
-        out_M[column + block.assets + 2] = work.gross[lane]
-        out_M[column + block.assets + 3] = work.net[lane]
+        out_M[column + assets + 1] = work.cash[lane] * work.growth[lane]
+        out_M[column + assets + 2] = work.gross[lane]
+        out_M[column + assets + 3] = work.net[lane]
 
 
 @separate
 def observe_start(lane: int, book: Book) -> None:
     """Write the observation of a lane at its start: all in cash, the whole time left."""
     out_M = book.current_M
-    assets = book.lot_A.shape[0]
+    assets = int(book.rules_R[Rule.assets])
     column = lane * (assets + EXTRA)
     out_M[column] = book.clock_CN[Clock.BAR, lane]
     for asset in range(assets):
@@ -55,6 +57,6 @@ def observe_start(lane: int, book: Book) -> None:
 @separate
 def keep_final(lane: int, book: Book) -> None:
     """Keep the lane's observation as the last one of its episode."""
-    size = book.lot_A.shape[0] + EXTRA
+    size = int(book.rules_R[Rule.assets]) + EXTRA
     for column in range(lane * size, (lane + 1) * size):
         book.final_M[column] = book.current_M[column]

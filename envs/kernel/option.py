@@ -3,7 +3,15 @@
 from envs.kernel.book import Block, Book, Option
 from envs.kernel.episode import reset_lane
 from envs.kernel.jit import separate
-from envs.kernel.layout import RUNNING, Account, Flag, Reason
+from envs.kernel.layout import (
+    RUNNING,
+    Account,
+    Flag,
+    OptionCount,
+    OptionSetting,
+    OptionSum,
+    Reason,
+)
 
 # Compiled code reads plain integers, not members of an enumeration.
 RESET = int(Reason.RESET)
@@ -17,16 +25,16 @@ TRUNCATED = int(Reason.TRUNCATED)
 def begin_options(book: Book, option: Option) -> None:
     """Begin the option of every lane; lanes that waited for their reset are reset instead."""
     for lane in range(book.state_SN.shape[1]):
-        option.duration_N[lane] = 0
-        option.total_N[lane] = 0.0
-        option.discount_N[lane] = 1.0
-        option.entry_N[lane] = book.state_SN[Account.EQUITY, lane]
-        option.flags_2N[0, lane] = False
-        option.flags_2N[1, lane] = False
-        option.reason_N[lane] = RUNNING
+        option.counts_3N[OptionCount.DURATION, lane] = 0
+        option.counts_3N[OptionCount.REASON, lane] = RUNNING
+        option.sums_5N[OptionSum.TOTAL, lane] = 0.0
+        option.sums_5N[OptionSum.DISCOUNT, lane] = 1.0
+        option.sums_5N[OptionSum.ENTRY, lane] = book.state_SN[Account.EQUITY, lane]
+        option.sums_5N[OptionSum.PROJECTED, lane] = 0.0
+        option.sums_5N[OptionSum.LIQUIDATED, lane] = 0.0
         if book.flags_FN[Flag.ENDED, lane]:
             reset_lane(lane, book)
-            option.reason_N[lane] = RESET
+            option.counts_3N[OptionCount.REASON, lane] = RESET
 
 
 @separate
@@ -36,11 +44,12 @@ def ending(lane: int, book: Book, option: Option) -> int:
         return TERMINATED
     if book.flags_FN[Flag.TRUNCATED, lane]:
         return TRUNCATED
-    stop = option.settings_4[1]
-    equity = book.state_SN[Account.EQUITY, lane]
-    if stop > 0.0 and equity <= (1.0 - stop) * option.entry_N[lane]:
+    stop = option.settings_4[OptionSetting.STOP]
+    floor = (1.0 - stop) * option.sums_5N[OptionSum.ENTRY, lane]
+    if stop > 0.0 and book.state_SN[Account.EQUITY, lane] <= floor:
         return STOP
-    if option.duration_N[lane] >= option.max_bars_N[lane]:
+    duration = option.counts_3N[OptionCount.DURATION, lane]
+    if duration >= option.counts_3N[OptionCount.MAX_BARS, lane]:
         return MAX_BARS
     return RUNNING
 
@@ -49,33 +58,36 @@ def ending(lane: int, book: Book, option: Option) -> int:
 def update_options(block: Block, book: Book, option: Option) -> int:
     """Account for one more bar of the block's options; return how many still run."""
     running = 0
+    gamma = option.settings_4[OptionSetting.GAMMA]
+    sums_5N = option.sums_5N
     for lane in range(block.first, block.first + block.size):
-        option.total_N[lane] += option.discount_N[lane] * book.state_SN[Account.REWARD, lane]
-        option.discount_N[lane] *= option.settings_4[2]
-        option.duration_N[lane] += 1
-        option.flags_2N[0, lane] |= book.flags_FN[Flag.PROJECTED, lane]
-        option.flags_2N[1, lane] |= book.flags_FN[Flag.LIQUIDATED, lane]
+        reward = book.state_SN[Account.REWARD, lane]
+        sums_5N[OptionSum.TOTAL, lane] += sums_5N[OptionSum.DISCOUNT, lane] * reward
+        sums_5N[OptionSum.DISCOUNT, lane] *= gamma
+        option.counts_3N[OptionCount.DURATION, lane] += 1
+        book.state_SN[Account.REWARD, lane] = sums_5N[OptionSum.TOTAL, lane]
+        sums_5N[OptionSum.PROJECTED, lane] += book.flags_FN[Flag.PROJECTED, lane]
+        sums_5N[OptionSum.LIQUIDATED, lane] += book.flags_FN[Flag.LIQUIDATED, lane]
+        book.flags_FN[Flag.PROJECTED, lane] = sums_5N[OptionSum.PROJECTED, lane] > 0.0
+        book.flags_FN[Flag.LIQUIDATED, lane] = sums_5N[OptionSum.LIQUIDATED, lane] > 0.0
         reason = ending(lane, book, option)
-        option.reason_N[lane] = reason
+        option.counts_3N[OptionCount.REASON, lane] = reason
         running += reason == RUNNING
-        book.state_SN[Account.REWARD, lane] = option.total_N[lane]
-        book.flags_FN[Flag.PROJECTED, lane] = option.flags_2N[0, lane]
-        book.flags_FN[Flag.LIQUIDATED, lane] = option.flags_2N[1, lane]
     return running
 
 
 @separate
-def next_running(first: int, stop: int, option: Option) -> int:
-    """Return the first lane in [first, stop) whose option runs, or `stop`."""
-    while first < stop and option.reason_N[first] != RUNNING:
+def next_run(block: Block, limit: int, lanes: int, option: Option) -> Block:
+    """Return the next lanes in a row whose options run; of size 0 where there are none.
+
+    They have all run for the same number of bars: blocks start at multiples of `limit`, and are
+    only ever divided.
+    """
+    first = block.first
+    while first < lanes and option.counts_3N[OptionCount.REASON, first] != RUNNING:
         first += 1
-    return first
-
-
-@separate
-def all_running(first: int, stop: int, option: Option) -> bool:
-    """Return whether every option in [first, stop) runs."""
-    running = 0
-    for lane in range(first, stop):
-        running += option.reason_N[lane] == RUNNING
-    return running == stop - first
+    last = first
+    stop = min(first - first % limit + limit, lanes)
+    while last < stop and option.counts_3N[OptionCount.REASON, last] == RUNNING:
+        last += 1
+    return Block(first, last - first, block.width)

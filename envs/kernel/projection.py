@@ -38,11 +38,11 @@ def clip_actions(
     own_M = actions_M[block.first * columns :]
     for lane in range(block.size):
         outside = 0
-        for asset in range(block.assets):
+        for asset in range(block.width):
             value = own_M[lane * columns + asset]
             clipped = smaller(larger(value, low), high)
             outside += abs(value - clipped) > TOLERANCE
-            work.target[lane * block.assets + asset] = clipped * scale
+            work.target[lane * block.width + asset] = clipped * scale
         work.projected[lane] = 1.0 if outside > 0 else 0.0
 
 
@@ -51,14 +51,14 @@ def scale_to_gross(block: Block, work: Work, gross: float) -> None:
     """Scale each lane's weights radially so that sum |w| <= gross; flag lanes above it."""
     for lane in range(block.size):
         total = 0.0
-        for asset in range(block.assets):
-            total += abs(work.target[lane * block.assets + asset])
+        for asset in range(block.width):
+            total += abs(work.target[lane * block.width + asset])
         factor = gross / total if total > gross else 1.0
         work.projected[lane] = larger(
             work.projected[lane], 1.0 if total > gross * (1.0 + TOLERANCE) else 0.0
         )
-        for asset in range(block.assets):
-            work.target[lane * block.assets + asset] *= factor
+        for asset in range(block.width):
+            work.target[lane * block.width + asset] *= factor
 
 
 @separate
@@ -67,18 +67,18 @@ def scale_to_net(block: Block, work: Work, net: float) -> None:
     for lane in range(block.size):
         longs = 0.0
         shorts = 0.0
-        for asset in range(block.assets):
-            weight = work.target[lane * block.assets + asset]
+        for asset in range(block.width):
+            weight = work.target[lane * block.width + asset]
             longs += larger(weight, 0.0)
             shorts += larger(-weight, 0.0)
         excess = larger(abs(longs - shorts) - net, 0.0)
         factor = 1.0 - excess / larger(larger(longs, shorts), net)
         heavy = 1.0 if longs > shorts else -1.0
         work.projected[lane] = larger(work.projected[lane], 1.0 if excess > TOLERANCE else 0.0)
-        for asset in range(block.assets):
-            weight = work.target[lane * block.assets + asset]
+        for asset in range(block.width):
+            weight = work.target[lane * block.width + asset]
             scaled = weight * factor if weight * heavy > 0.0 else weight
-            work.target[lane * block.assets + asset] = scaled
+            work.target[lane * block.width + asset] = scaled
 
 
 @separate
@@ -89,23 +89,24 @@ def softmax(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book
     """
     low = book.rules_R[Rule.low]
     high = book.rules_R[Rule.high]
+    assets = int(book.rules_R[Rule.assets])
     for lane in range(block.size):
-        first = lane * block.assets
-        logit = actions_M[(block.first + lane) * (block.assets + 1) + block.assets]
+        first = lane * block.width
+        logit = actions_M[(block.first + lane) * (block.width + 1) + block.width]
         cash = smaller(larger(logit, low), high)
         work.projected[lane] = larger(
             work.projected[lane], 1.0 if abs(logit - cash) > TOLERANCE else 0.0
         )
         highest = cash
-        for element in range(first, first + block.assets):
+        for element in range(first, first + assets):
             highest = larger(highest, work.target[element])
         total = math.exp(cash - highest)
-        for element in range(first, first + block.assets):
+        for element in range(first, first + assets):
             listed = 1.0 if work.previous_close[element] != 0.0 else 0.0
             part = math.exp(work.target[element] - highest) * listed
             work.target[element] = part
             total += part
-        for element in range(first, first + block.assets):
+        for element in range(first, first + assets):
             work.target[element] /= total
 
 
@@ -126,8 +127,8 @@ def weights_to_shares(block: Block, work: Work) -> None:
     """Replace target weights by target shares w * E / |close|; 0 where there is no price yet."""
     for lane in range(block.size):
         equity = work.equity[lane]
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(block.width):
+            element = lane * block.width + asset
             price = abs(work.previous_close[element])
             value = work.target[element] * equity
             shares = value / (price if price > 0.0 else 1.0)
@@ -138,9 +139,9 @@ def weights_to_shares(block: Block, work: Work) -> None:
 def limit_shares(block: Block, work: Work, book: Book, gross: float) -> None:
     """Turn target lots into shares, and scale them toward zero into the gross limit."""
     for lane in range(block.size):
-        first = lane * block.assets
+        first = lane * block.width
         value = 0.0
-        for asset in range(block.assets):
+        for asset in range(block.width):
             lot = book.lot_A[asset]
             target = work.target[first + asset]
             target = np.rint(target) * lot if lot > 0.0 else target
@@ -149,7 +150,7 @@ def limit_shares(block: Block, work: Work, book: Book, gross: float) -> None:
         limit = gross * work.equity[lane]
         if value > limit:
             work.projected[lane] = 1.0
-            for asset in range(block.assets):
+            for asset in range(block.width):
                 scaled = work.target[first + asset] * (limit / value)
                 work.target[first + asset] = whole_lots(scaled, book.lot_A[asset])
 
@@ -161,10 +162,10 @@ def project_actions(actions_M: NDArray[np.float64], block: Block, work: Work, bo
     if kind == ActionKind.LEVELS:
         choose_levels(actions_M, block, work, book)
     elif kind == ActionKind.LOGITS:
-        clip_actions(actions_M, block.assets + 1, block, work, book)
+        clip_actions(actions_M, block.width + 1, block, work, book)
         softmax(actions_M, block, work, book)
     else:
-        clip_actions(actions_M, block.assets, block, work, book)
+        clip_actions(actions_M, block.width, block, work, book)
     if kind in (ActionKind.WEIGHTS, ActionKind.LONG_SHORT):
         scale_to_gross(block, work, book.rules_R[Rule.gross])
     if kind == ActionKind.LONG_SHORT:
@@ -180,8 +181,8 @@ def write_orders(block: Block, work: Work) -> None:
     """Write order = target - holdings, 0 below `LEAST_ORDER` of equity at the decision's close."""
     for lane in range(block.size):
         dust = LEAST_ORDER * work.equity[lane]
-        for asset in range(block.assets):
-            element = lane * block.assets + asset
+        for asset in range(block.width):
+            element = lane * block.width + asset
             order = work.target[element] - work.shares[element]
             value = abs(order * work.previous_close[element])
             work.order[element] = order if value > dust else 0.0
@@ -190,10 +191,10 @@ def write_orders(block: Block, work: Work) -> None:
 @inlined
 def write_no_orders(block: Block, work: Work) -> None:
     """Write orders of 0 shares."""
-    for element in range(block.size * block.assets):
+    for element in range(block.size * block.width):
         work.target[element] = 0.0
         work.order[element] = 0.0
-        work.projected[element // block.assets] = 0.0
+        work.projected[element // block.width] = 0.0
 
 
 @separate

@@ -4,7 +4,7 @@ The stages of the kernel read a parameter where they use it. Values in registers
 would tempt the compiler to build one copy of the kernel for each combination of settings.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,61 +14,71 @@ from envs.kernel.layout import ActionKind, RewardKind
 if TYPE_CHECKING:
     from envs.config import ActionConfig, RewardConfig, TradingConfig
 
+T = TypeVar("T")
+
 UNLIMITED = 1e300
 """Shares that an order without a participation limit may fill."""
 
 
-class Rules(NamedTuple):
+class Rules(NamedTuple, Generic[T]):
     """Every parameter of a step; fractions where the configuration has basis points."""
 
-    action_kind: int
-    scale: float
-    gross: float
-    net: float
-    low: float
-    high: float
-    cash_account: bool
-    lots: bool
-    fill_close: bool
-    fee_rate: float
-    fee_per_share: float
-    fee_minimum: float
-    half_spread: float
-    impact: float
-    order_base: float
-    order_slope: float
-    forced_base: float
-    forced_slope: float
-    borrow: float
-    debit: float
-    credit: float
-    maintenance: float
-    liquidation_fee: float
-    reward_kind: int
-    reward_parameter: float
-    ruin: float
-    initial_cash: float
-    first_start: int
-    last_start: int
-    last_bar: int
-    length: int
-    random_start: bool
-    autoreset: int
-    record: bool
+    action_kind: T
+    scale: T
+    gross: T
+    net: T
+    low: T
+    high: T
+    cash_account: T
+    lots: T
+    fill_close: T
+    fee_rate: T
+    fee_per_share: T
+    fee_minimum: T
+    half_spread: T
+    impact: T
+    order_base: T
+    order_slope: T
+    forced_base: T
+    forced_slope: T
+    borrow: T
+    debit: T
+    credit: T
+    maintenance: T
+    liquidation_fee: T
+    reward_kind: T
+    reward_parameter: T
+    ruin: T
+    initial_cash: T
+    first_start: T
+    last_start: T
+    last_bar: T
+    length: T
+    random_start: T
+    autoreset: T
+    record: T
+    assets: T
 
 
-Rule = Rules(*range(len(Rules._fields)))
+Rule: Rules[int] = Rules(*range(len(Rules._fields)))
 """Position of each parameter in `rules_R`."""
 
 
 def pack_rules(
-    config: "TradingConfig", span: tuple[int, int, int], *, lots: bool, autoreset: int, record: bool
+    config: "TradingConfig",
+    span: tuple[int, int, int],
+    *,
+    assets: int,
+    lots: bool,
+    autoreset: int,
+    record: bool,
 ) -> NDArray[np.float64]:
     """Return the parameters in the order of `Rules`.
 
     Args:
         config: The trading configuration.
         span: First start, last start and last bar, row numbers of the market.
+        assets: Number of assets.
         lots: Whether any instrument has a lot size.
         autoreset: Code of the autoreset mode.
         record: Whether terms and trades are kept.
@@ -81,7 +91,7 @@ def pack_rules(
     base, slope = (free_base, free_slope) if participation is None else (0.0, participation)
     kind, scale, gross, net, low, high = _action_rules(config.action, config.gross_limit)
     reward_kind, reward_parameter = _reward_rules(config.reward)
-    rules = Rules(
+    rules = Rules[float](
         action_kind=kind,
         scale=scale,
         gross=gross,
@@ -116,6 +126,7 @@ def pack_rules(
         random_start=config.episode.random_start,
         autoreset=autoreset,
         record=record,
+        assets=assets,
     )
     return np.array(rules, dtype=np.float64)
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from envs.kernel.book import BLOCK_ELEMENTS, Block, Book, Option, make_work
 from envs.kernel.episode import begin_episode, clear_record, clear_report
 from envs.kernel.jit import SOURCE_DIGEST, Compiled, kernel, separate
-from envs.kernel.layout import Autoreset, Flag
-from envs.kernel.option import all_running, begin_options, next_running, update_options
+from envs.kernel.layout import Autoreset, Flag, OptionCount, OptionSetting
+from envs.kernel.option import begin_options, next_run, update_options
 from envs.kernel.projection import first_faulty
 from envs.kernel.rules import Rule
 from envs.kernel.step import end_block, step_block
@@ -36,7 +36,7 @@ def prepare(book: Book, option: Option) -> None:
     if book.rules_R[Rule.record] != 0.0:
         for lane in range(book.record_NR.shape[0]):
             clear_record(lane, book)
-    if option.settings_4[0] != 0.0:
+    if option.settings_4[OptionSetting.ACTIVE] != 0.0:
         begin_options(book, option)
 
 
@@ -45,7 +45,7 @@ def next_block(block: Block, limit: int, lanes: int, book: Book, option: Option)
     """Return the block to step after this one was stepped; its size is 0 at the end.
 
     A plain step visits each block once. Options stay with a block while all of its lanes run;
-    once one has ended the others are stepped one at a time.
+    once some have ended the others go on in smaller blocks.
 
     Args:
         block: The block just stepped; of size 0 before the first.
@@ -54,20 +54,12 @@ def next_block(block: Block, limit: int, lanes: int, book: Book, option: Option)
         book: Arrays.
         option: Options in progress.
     """
-    first = block.first + block.size
-    if option.settings_4[0] != 0.0:
-        if block.size > 0 and update_options(block, book, option) == block.size:
-            return block
-        stop = min(block.first - block.first % limit + limit, lanes)
-        first = next_running(block.first, stop, option)
-        if block.size > 0 and first < stop:
-            return Block(first, 1, block.assets)
-        if block.size > 0:
-            first = next_running(stop, lanes, option)
-        stop = min(first - first % limit + limit, lanes)
-        if first < lanes and (first % limit != 0 or not all_running(first, stop, option)):
-            return Block(first, 1, block.assets)
-    return Block(first, min(limit, lanes - first), block.assets)
+    if option.settings_4[OptionSetting.ACTIVE] == 0.0:
+        first = block.first + block.size
+        return Block(first, min(limit, lanes - first), block.width)
+    if block.size > 0 and update_options(block, book, option) == block.size:
+        return block
+    return next_run(block, limit, lanes, option)
 
 
 @cache
@@ -87,13 +79,8 @@ def build_run(*, single: bool) -> Compiled[..., int]:
     @kernel
     def run_lanes(  # noqa: PLR0913, PLR0917 - numba unboxes flat arguments fastest
         actions_M: NDArray[np.float64],
-        max_bars_N: NDArray[np.int64],
-        duration_N: NDArray[np.int64],
-        reason_N: NDArray[np.int64],
-        total_N: NDArray[np.float64],
-        discount_N: NDArray[np.float64],
-        entry_N: NDArray[np.float64],
-        option_flags_2N: NDArray[np.bool_],
+        counts_3N: NDArray[np.int64],
+        sums_5N: NDArray[np.float64],
         settings_4: NDArray[np.float64],
         rules_R: NDArray[np.float64],
         market_TK: NDArray[np.float64],
@@ -110,10 +97,7 @@ def build_run(*, single: bool) -> Compiled[..., int]:
         record_NR: NDArray[np.float64],
     ) -> int:
         digest  # noqa: B018 - a free variable: part of the key of numba's cache
-        option = Option(
-            max_bars_N, duration_N, reason_N, total_N, discount_N, entry_N, option_flags_2N,
-            settings_4,
-        )  # fmt: skip
+        option = Option(counts_3N, sums_5N, settings_4)
         book = Book(
             rules_R, market_TK, events_T3A, lot_A, levels_L, state_SN, shares_M, clock_CN,
             keys_KN, flags_FN, current_M, final_M, record_NR,
@@ -122,15 +106,15 @@ def build_run(*, single: bool) -> Compiled[..., int]:
         if fault != NO_FAULT:
             return fault
         prepare(book, option)
-        assets = 1 if single else lot_A.shape[0]
-        limit = max(BLOCK_ELEMENTS // assets, 1)
-        work = make_work(limit, limit * assets)
+        width = 1 if single else lot_A.shape[0]
+        limit = max(BLOCK_ELEMENTS // width, 1)
+        work = make_work(limit, limit * width)
         lanes = state_SN.shape[1]
-        block = next_block(Block(0, 0, assets), limit, lanes, book, option)
+        block = next_block(Block(0, 0, width), limit, lanes, book, option)
         while block.size > 0:
-            block = Block(block.first, block.size, assets)
-            drifting = settings_4[0] != 0.0 and settings_4[3] == 0.0
-            submit = not (drifting and duration_N[block.first] > 0)
+            block = Block(block.first, block.size, width)
+            drifts = settings_4[OptionSetting.ACTIVE] > settings_4[OptionSetting.REBALANCE]
+            submit = not (drifts and counts_3N[OptionCount.DURATION, block.first] > 0)
             step_block(actions_M, submit, block, work, book)
             end_block(block, book)
             block = next_block(block, limit, lanes, book, option)

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import conf
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
+import conf
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 
@@ -88,7 +88,7 @@ def test_all_faults_are_named_at_once() -> None:
 
 
 def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="config.yaml: expected the configuration of a run"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: expected the configuration of a run"):
         TrainConfig.from_yaml(tmp_path / "config.yaml")
 
 

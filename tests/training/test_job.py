@@ -19,6 +19,7 @@ from evaluation.ledger import Ledger
 from markets.manifest import ManifestError
 from perennial import main
 from training.checkpoint import CheckpointStore
+from training.evaluate import main as evaluate
 from training.status import read_status
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -175,8 +176,6 @@ def test_changed_data_is_refused(finished: Path, tmp_path: Path) -> None:
     document = json.loads((finished / "data.json").read_text())
     (folder / "data.json").write_text(json.dumps(document | {"sha256": "0" * 64}))
     with pytest.raises(ManifestError, match="sha256: expected 0000"):
-        from training.evaluate import main as evaluate
-
         evaluate([str(folder)])
 
 
