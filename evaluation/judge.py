@@ -23,9 +23,9 @@ from evaluation.baselines import (
 )
 from evaluation.bootstrap import BootstrapConfig, Interval
 from evaluation.comparison import Comparison, compare
-from evaluation.files import whole_file
 from evaluation.ledger import Ledger
 from evaluation.summary import MEASURES, mean_figures, measured_intervals
+from markets.atomic import whole_file
 
 __all__ = ["Evaluation", "EvaluationConfig", "judge"]
 

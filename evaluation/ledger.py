@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from evaluation import metrics
-from evaluation.files import whole_file
+from markets.atomic import whole_file
 
 __all__ = [
     "SIGNS",

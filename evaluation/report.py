@@ -14,11 +14,11 @@ from evaluation import plots
 from evaluation.bootstrap import Interval
 from evaluation.comparison import POWER, Comparison, Difference
 from evaluation.drawing import to_png, to_svg
-from evaluation.files import whole_file
 from evaluation.judge import Evaluation
 from evaluation.ledger import Ledger
 from evaluation.plots import label
 from evaluation.summary import MEASURES, Unit, format_figure, mean_figures, summarise
+from markets.atomic import whole_file
 
 __all__ = ["ReportInputs", "monthly_returns", "render_report", "write_figures", "write_report"]
 

@@ -1,8 +1,6 @@
 """The record of a data set: where it is from, under which licence, what is in it, its SHA-256."""
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from markets.atomic import write_whole
 from markets.bars import Bars
 from markets.errors import MarketDataError
 from markets.validation import Repair
@@ -166,18 +165,7 @@ class Manifest:
         Raises:
             OSError: The file cannot be written; an older file stays as it was.
         """
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":

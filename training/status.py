@@ -1,10 +1,8 @@
 """The run's state in one small file, ``status.json``, replaced atomically at each change."""
 
-import contextlib
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from typing import Literal
 
 import psutil
 
+from markets.atomic import write_whole
 from training.tracking.redact import Redactor
 
 FILE_NAME = "status.json"
@@ -135,7 +134,7 @@ class StatusFile:
             for name, value in asdict(self._status).items()
         }
         values["headline"] = {k: str(v) if v != v else v for k, v in status.headline.items()}  # noqa: PLR0124 - NaN
-        write_atomically(self.path, json.dumps(values, indent=2) + "\n")
+        write_whole(self.path, json.dumps(values, indent=2) + "\n")
         return self._status
 
 
@@ -156,28 +155,6 @@ def read_status(folder: Path) -> RunStatus:
         raise StatusError(
             f"{path}: expected a run's status as JSON, found {text[:60]!r} ({error})"
         ) from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file so that a reader sees the old or the new content, never a part.
-
-    Raises:
-        OSError: The folder is not writable or the disk is full; the old file is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _now() -> str:

@@ -11,7 +11,6 @@ processes that fetch the same request never mix their answers.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from markets.atomic import write_whole
 from markets.errors import MarketDataError
 
 __all__ = ["CacheError", "Download", "DownloadCache", "default_cache"]
@@ -162,7 +162,7 @@ class DownloadCache:
                 "tables": {name: asdict(entry) for name, entry in tables.items()},
             }
             text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
-            _replace(path, text.encode())
+            write_whole(path, text.encode())
         except OSError as error:
             raise CacheError(
                 f"{error.filename or path}: expected a writable folder with free space, found:"
@@ -176,24 +176,8 @@ class DownloadCache:
         entry = _Object(_digest(data), len(table))
         path = self.object_path(entry.sha256)
         if not path.exists() or _digest(path.read_bytes()) != entry.sha256:
-            _replace(path, data)
+            write_whole(path, data)
         return entry
 
 
 _MEND = "set refresh: true to fetch it again, or delete the file"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that any reader sees either all of it or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:16]}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

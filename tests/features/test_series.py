@@ -5,10 +5,9 @@ import pytest
 
 from features import FeatureError, FeaturePipeline
 from features.series import adjusted_series
-from features.trailing import trailing_return, trailing_volatility
 from markets.bars import Bars
 from markets.instruments import Instrument
-from tests.features.random_markets import after_replaced_by_noise, flat_bars, random_bars
+from tests.features.random_markets import flat_bars, random_bars
 
 NAN = np.nan
 
@@ -24,7 +23,7 @@ def test_total_return_through_split_and_dividend() -> None:
     expected = [1.1, 1.0, 3.0 * 18.7 / 53.9]
     np.testing.assert_allclose(close[1:] / close[:-1], expected, rtol=1e-14)
     np.testing.assert_allclose(series.columns["volume"], [600.0, 300.0, 300.0, 100.0])
-    returns_TA = trailing_return(bars, 1)
+    returns_TA = total_return(bars)
     np.testing.assert_allclose(returns_TA[1:, 0], np.array(expected) - 1.0, atol=1e-14)
 
 
@@ -40,19 +39,19 @@ def test_actions_on_a_missing_row_reach_the_next_bar() -> None:
     assert close[1] / close[0] == pytest.approx(1.04, rel=1e-14)
     assert series.pending == pytest.approx(18.0, rel=1e-14)
     assert other.pending == 0.0
-    assert np.isnan(trailing_return(bars, 1)[[0, 1, 2, 4], 0]).all()
+    assert np.isnan(total_return(bars)[[0, 1, 2, 4], 0]).all()
 
 
 def test_dividend_before_the_first_bar_is_no_return() -> None:
     bars = flat_bars([[NAN, 1.0], [10.0, 1.0], [11.0, 1.0]], [("A", 1, "dividend", 5.0)])
-    returns_TA = trailing_return(bars, 1)
+    returns_TA = total_return(bars)
     assert returns_TA[2, 0] == pytest.approx(0.1, rel=1e-14)
     assert np.isnan(returns_TA[:2, 0]).all()
 
 
 def test_real_ex_dates_are_no_crashes(us_bars: Bars) -> None:
     """AAPL 7:1 on 2014-06-09 rose 1.6%, AIG 1:20 on 2009-07-01 fell by a fifth."""
-    returns_TA = trailing_return(us_bars, 1)
+    returns_TA = total_return(us_bars)
     days = us_bars.ts_event.astype("datetime64[ns]").astype("datetime64[D]")
 
     def at(date: str, symbol: str) -> tuple[int, int]:
@@ -75,41 +74,10 @@ def test_additive_prices_are_refused() -> None:
         FeaturePipeline().raw(additive)
 
 
-class TestTrailing:
-    def test_golden_volatility(self) -> None:
-        # Log returns ln 1.1 and ln 0.9: half their difference is the population deviation.
-        volatility_TA = trailing_volatility(flat_bars([[100.0], [110.0], [99.0]], []), 2)
-        expected = (np.log(1.1) - np.log(0.9)) / 2.0
-        assert volatility_TA[2, 0] == pytest.approx(expected, rel=1e-13)
-        assert np.isnan(volatility_TA[:2, 0]).all()
-
-    def test_returns_compound(self) -> None:
-        bars = random_bars(1)
-        one_TA, five_TA = trailing_return(bars, 1), trailing_return(bars, 5)
-        own = ~bars.missing[:, 0]
-        growth = np.prod(1.0 + one_TA[own, 0][-5:])
-        assert five_TA[own, 0][-1] == pytest.approx(growth - 1.0, rel=1e-12)
-
-    @pytest.mark.parametrize("seed", range(5))
-    def test_future_noise(self, seed: int) -> None:
-        bars = random_bars(seed)
-        last = int(np.random.default_rng(seed).integers(30, 150))
-        changed = after_replaced_by_noise(bars, last, seed + 50)
-        for measure in (trailing_return, trailing_volatility):
-            before, after = measure(bars, 20), measure(changed, 20)
-            assert before[: last + 1].tobytes() == after[: last + 1].tobytes()
-            assert np.array_equal(np.isnan(before) & ~bars.missing, _young(bars, 20))
-
-    def test_refuses_a_short_window(self) -> None:
-        bars = random_bars(0, 10, 1, trouble=False)
-        with pytest.raises(FeatureError, match="horizon: expected at least 1 bars, found 0"):
-            trailing_return(bars, 0)
-        with pytest.raises(FeatureError, match="window: expected at least 2 bars, found 1"):
-            trailing_volatility(bars, 1)
-        assert np.isnan(trailing_return(bars, 10)).all()
-
-
-def _young(bars: Bars, needed: int) -> np.ndarray:
-    """Bars before an asset's own bar number ``needed``."""
-    own_TA = ~bars.missing
-    return np.asarray(own_TA & (np.cumsum(own_TA, axis=0) <= needed))
+def total_return(bars: Bars) -> np.ndarray:
+    """Return of each bar (T, A) from the adjusted closes; nan where there is none."""
+    returns_TA = np.full((bars.num_bars, bars.num_assets), np.nan)
+    for asset, series in enumerate(adjusted_series(bars)):
+        close = series.columns["close"]
+        returns_TA[series.rows_n[1:], asset] = close[1:] / close[:-1] - 1.0
+    return returns_TA

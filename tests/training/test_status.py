@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from training.status import StatusError, StatusFile, read_status, write_atomically
+from markets.atomic import write_whole
+from training.status import StatusError, StatusFile, read_status
 
 
 def test_a_run_from_beginning_to_end(tmp_path: Path) -> None:
@@ -71,14 +72,14 @@ def test_failed_write_leaves_the_old_file_and_no_rubbish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "status.json"
-    write_atomically(path, "old")
+    write_whole(path, "old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, "new")
+        write_whole(path, "new")
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["status.json"]
 

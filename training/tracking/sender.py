@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from training.status import write_atomically
+from markets.atomic import write_whole
 from training.tracking.journal import FILE_NAME, Entry, read_journal
 from training.tracking.mlflow_store import (
     METRICS_PER_CALL,
@@ -231,7 +231,7 @@ class JournalSender:
 
     def _save(self, delivery: Delivery) -> None:
         states = self._states() | {self._store.name: asdict(delivery)}
-        write_atomically(self.folder / STATE_NAME, json.dumps(states, indent=1) + "\n")
+        write_whole(self.folder / STATE_NAME, json.dumps(states, indent=1) + "\n")
 
     def _states(self) -> dict[str, object]:
         try:

@@ -10,7 +10,8 @@ from typing import Literal, Self
 
 import yaml
 
-from training.status import StatusFile, write_atomically
+from markets.atomic import write_whole
+from training.status import StatusFile
 from training.tracking.config import TrackingConfig
 from training.tracking.courier import Courier
 from training.tracking.events import RunEvents
@@ -286,7 +287,7 @@ class RunTracker:
         for name, content in contents.items():
             path = self.folder / name
             if not path.exists():
-                write_atomically(path, yaml.safe_dump(content, sort_keys=False, width=100))
+                write_whole(path, yaml.safe_dump(content, sort_keys=False, width=100))
             self.log_artifact(path)
 
     def _override(self, text: str) -> str:

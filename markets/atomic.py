@@ -1,12 +1,13 @@
 """Files that appear whole or not at all."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["whole_file"]
+__all__ = ["whole_file", "write_whole"]
 
 
 @contextmanager
@@ -23,7 +24,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         OSError: the folder cannot be written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    # Unique for each thread and process, so that concurrent writers do not share it.
+    scratch = path.with_name(f".{path.name[:32]}.{os.getpid()}-{threading.get_ident()}")
     try:
         with scratch.open("wb") as file:
             yield file
@@ -32,3 +34,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, see `whole_file`; text as UTF-8."""
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
