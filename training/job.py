@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from markets.inspection import suspicious
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
@@ -166,13 +167,18 @@ def _opening(config: TrainConfig, prepared: Prepared, folder: Path) -> str:
         if (rows := prepared.rows(name)).size
     )
     seeds = "1 seed" if config.seeds == 1 else f"{config.seeds} seeds"
-    return (
-        f"run     {folder}\n"
-        f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})\n"
-        f"spans   {spans}\n"
+    lines = [
+        f"run     {folder}",
+        f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})",
+        f"spans   {spans}",
         f"agent   {config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps, "
-        f"{prepared.market.num_features} features a bar"
-    )
+        f"{prepared.market.num_features} features a bar",
+    ]
+    found = suspicious(prepared.bars)
+    if found:
+        more = "" if len(found) == 1 else f" (and {len(found) - 1} more: perennial data check)"
+        lines.append(f"beware  {found[0]}{more}")
+    return "\n".join(lines)
 
 
 def _closing(folder: Path, verdict: str) -> str:
