@@ -23,7 +23,7 @@ from envs.kernel.layout import (
     padded_width,
 )
 from envs.kernel.rules import pack_rules
-from envs.kernel.run import NO_FAULT, build_reset, build_run
+from envs.kernel.run import ENDED, NO_FAULT, build_reset, build_run
 from envs.market_arrays import MarketArrays
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -180,7 +180,9 @@ class Simulator:
         )
         self._allocate()
         self._keys[Key.LANE] = np.arange(lane_offset, lane_offset + num_envs)
-        self._run = entry_point(build_run(single=market.num_assets == 1), self._plain_step)
+        self._run = entry_point(
+            build_run(single=market.num_assets == 1), (self._actions.reshape(-1), *self._plain_step)
+        )
         self._reset = build_reset()
         self._gather = build_gather()
         self.reset(seed=seed)
@@ -235,10 +237,10 @@ class Simulator:
             ValueError: A wrong shape, or an action that is not finite; nothing has changed then.
             RuntimeError: A lane has ended and autoreset is disabled; nothing has changed then.
         """
-        self._load_actions(actions_ND)
-        code = self._run(*self._plain_step)
+        actions_M = self._flat_actions(actions_ND)
+        code = self._run(actions_M, *self._plain_step)
         if code != NO_FAULT:
-            self._raise_fault(code)
+            self._raise_fault(code, actions_M)
 
     def step_option(
         self,
@@ -277,14 +279,14 @@ class Simulator:
             if faulty:
                 msg = f"{name}, found {value}"
                 raise ValueError(msg)
-        self._load_actions(targets_ND)
+        actions_M = self._flat_actions(targets_ND)
         settings = np.array([1.0, stop, gamma, rebalance], dtype=np.float64)
         counts = np.empty((OptionCount.SIZE, self.num_envs), dtype=np.int64)
         counts[OptionCount.MAX_BARS] = bars
         sums = np.empty((OptionSum.SIZE, self.num_envs))
-        code = self._run(self._actions_M, counts, sums, settings, *self._arrays)
+        code = self._run(actions_M, counts, sums, settings, *self._arrays)
         if code != NO_FAULT:
-            self._raise_fault(code)
+            self._raise_fault(code, actions_M)
         return OptionResult(
             self.reward_N.copy(), counts[OptionCount.DURATION], counts[OptionCount.REASON]
         )
@@ -395,11 +397,7 @@ class Simulator:
     def _allocate(self) -> None:
         lanes, assets = self.num_envs, self.num_assets
         width = padded_width(assets)
-        columns = width + self.action_size - assets
-        padded = np.zeros((lanes, columns))
-        self._actions = padded[:, :assets]
-        self._action_shape = (lanes, self.action_size)
-        self._cash_logit = padded[:, width:]
+        self._actions = np.zeros((lanes, self.action_size))
         self._state = np.zeros((Account.SIZE, lanes))
         holdings = np.zeros((lanes, width))
         self._shares = holdings[:, :assets]
@@ -429,9 +427,7 @@ class Simulator:
             self._final.reshape(-1),
             self._record,
         )
-        self._actions_M = padded.reshape(-1)
         self._plain_step = (
-            self._actions_M,
             np.zeros((OptionCount.SIZE, 0), dtype=np.int64),
             np.zeros((OptionSum.SIZE, 0)),
             np.zeros(OptionSetting.SIZE),
@@ -469,26 +465,25 @@ class Simulator:
         self.final_bar_N = _readonly(self._final[:, 0])
         self.account_NP = _readonly(self._current[:, 1:])
 
-    def _load_actions(self, actions_ND: ArrayLike) -> None:
+    def _flat_actions(self, actions_ND: ArrayLike) -> NDArray[np.float64]:
+        """Return the actions as the kernel takes them; copied only where they have to be."""
         actions = np.asarray(actions_ND)
-        if actions.shape != self._action_shape:
-            if actions.shape != (self.num_envs,) or self.action_size != 1:
-                msg = f"actions: expected shape {self._action_shape}, found {actions.shape}"
-                raise ValueError(msg)
-            actions = actions[:, None]
-        if self.action_size > self.num_assets:
-            self._actions[...] = actions[:, :-1]
-            self._cash_logit[...] = actions[:, -1:]
-        else:
-            self._actions[...] = actions
+        shape = self._actions.shape
+        if actions.shape != shape and (actions.shape != shape[:1] or shape[1] != 1):
+            msg = f"actions: expected shape {shape}, found {actions.shape}"
+            raise ValueError(msg)
+        if actions.dtype != np.float64 or not actions.flags.c_contiguous:
+            self._actions[...] = actions.reshape(shape)
+            actions = self._actions
+        return actions.reshape(-1)
 
-    def _raise_fault(self, code: int) -> None:
+    def _raise_fault(self, code: int, actions_M: NDArray[np.float64]) -> None:
         if code < NO_FAULT:
-            msg = f"lane {-2 - code}: expected a running episode, found an ended one; call reset"
+            lane = ENDED - code
+            msg = f"lane {lane}: expected a running episode, found an ended one; call reset"
             raise RuntimeError(msg)
-        lane, column = divmod(code, self._actions_M.size // self.num_envs)
-        found = self._actions_M[code]
-        column = min(column, self.action_size - 1)
+        lane, column = divmod(code, self.action_size)
+        found = actions_M[code]
         msg = f"actions[{lane}, {column}]: expected a finite number in lane {lane}, found {found}"
         raise ValueError(msg)
 

@@ -21,8 +21,8 @@ from envs.kernel.rules import Rule
 @inlined
 def next_bar(lane: int, book: Book) -> int:
     """Return the bar after the lane's; at the market's end the last one (see `step_block`)."""
-    bar = max(book.clock_CN[Clock.BAR, lane] + 1, 0)
-    return min(bar, book.market_TK.shape[0] - 1)
+    bar = max(int(book.clock_CN[Clock.BAR, lane]) + 1, 0)
+    return min(bar, int(book.market_TK.shape[0]) - 1)
 
 
 @separate

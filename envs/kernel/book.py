@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from envs.kernel.jit import inlined
 from envs.kernel.stack import stack_array
 
-BLOCK_ELEMENTS = 128
-"""Lanes times width that are worked on at once: their scratch stays in the first-level cache."""
+SINGLE_BLOCK = 128
+"""Lanes that are worked on at once with one asset: their scratch stays in the nearest cache."""
+BLOCK_ELEMENTS = 1024
+"""Lanes times width that are worked on at once with several assets."""
 
 
 class Book(NamedTuple):

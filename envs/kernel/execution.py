@@ -127,8 +127,8 @@ def price_orders(block: Block, work: Work, book: Book, extra_fee: float) -> None
 @inlined
 def cash_change(lane: int, work: Work) -> float:
     """Return the change of cash by the fills of a lane of the block, currency."""
-    costs = work.fees[lane] + work.spread[lane]
-    return -(work.purchases[lane] + (costs + work.slippage[lane]))
+    costs: float = work.fees[lane] + work.spread[lane] + work.slippage[lane]
+    return -(float(work.purchases[lane]) + costs)
 
 
 @inlined

@@ -29,20 +29,27 @@ def whole_lots(shares: float, lot: float) -> float:
 
 @inlined
 def clip_actions(
-    actions_M: NDArray[np.float64], columns: int, block: Block, work: Work, book: Book
+    actions_M: NDArray[np.float64], extra: int, block: Block, work: Work, book: Book
 ) -> None:
-    """Write scale * clip(action, low, high); flag lanes with an action outside."""
+    """Write scale * clip(action, low, high); flag lanes with an action outside.
+
+    A lane's row of actions has `extra` columns after those of the assets.
+    """
     low = book.rules_R[Rule.low]
     high = book.rules_R[Rule.high]
     scale = book.rules_R[Rule.scale]
+    assets = 1 if block.width == 1 else int(book.rules_R[Rule.assets])
+    columns = assets + extra
     own_M = actions_M[block.first * columns :]
     for lane in range(block.size):
         outside = 0
-        for asset in range(block.width):
+        for asset in range(assets):
             value = own_M[lane * columns + asset]
             clipped = smaller(larger(value, low), high)
             outside += abs(value - clipped) > TOLERANCE
             work.target[lane * block.width + asset] = clipped * scale
+        for padding in range(assets, block.width):
+            work.target[lane * block.width + padding] = 0.0
         work.projected[lane] = 1.0 if outside > 0 else 0.0
 
 
@@ -92,7 +99,7 @@ def softmax(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book
     assets = int(book.rules_R[Rule.assets])
     for lane in range(block.size):
         first = lane * block.width
-        logit = actions_M[(block.first + lane) * (block.width + 1) + block.width]
+        logit = actions_M[(block.first + lane) * (assets + 1) + assets]
         cash = smaller(larger(logit, low), high)
         work.projected[lane] = larger(
             work.projected[lane], 1.0 if abs(logit - cash) > TOLERANCE else 0.0
@@ -162,10 +169,10 @@ def project_actions(actions_M: NDArray[np.float64], block: Block, work: Work, bo
     if kind == ActionKind.LEVELS:
         choose_levels(actions_M, block, work, book)
     elif kind == ActionKind.LOGITS:
-        clip_actions(actions_M, block.width + 1, block, work, book)
+        clip_actions(actions_M, 1, block, work, book)
         softmax(actions_M, block, work, book)
     else:
-        clip_actions(actions_M, block.width, block, work, book)
+        clip_actions(actions_M, 0, block, work, book)
     if kind in (ActionKind.WEIGHTS, ActionKind.LONG_SHORT):
         scale_to_gross(block, work, book.rules_R[Rule.gross])
     if kind == ActionKind.LONG_SHORT:

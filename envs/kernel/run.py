@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.kernel.book import BLOCK_ELEMENTS, Block, Book, Option, make_work
+from envs.kernel.book import BLOCK_ELEMENTS, SINGLE_BLOCK, Block, Book, Option, make_work
 from envs.kernel.episode import begin_episode, clear_record, clear_report
 from envs.kernel.jit import SOURCE_DIGEST, Compiled, kernel, separate
 from envs.kernel.layout import Autoreset, Flag, OptionCount, OptionSetting
@@ -107,7 +107,7 @@ def build_run(*, single: bool) -> Compiled[..., int]:
             return fault
         prepare(book, option)
         width = 1 if single else lot_A.shape[0]
-        limit = max(BLOCK_ELEMENTS // width, 1)
+        limit = SINGLE_BLOCK if single else max(BLOCK_ELEMENTS // width, 1)
         work = make_work(limit, limit * width)
         lanes = state_SN.shape[1]
         block = next_block(Block(0, 0, width), limit, lanes, book, option)
