@@ -171,8 +171,10 @@ def _opening(config: TrainConfig, prepared: Prepared, folder: Path) -> str:
         f"run     {folder}",
         f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})",
         f"spans   {spans}",
-        f"agent   {config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps, "
-        f"{prepared.market.num_features} features a bar",
+        (
+            f"agent   {config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps, "
+            f"{prepared.market.num_features} features a bar"
+        ),
     ]
     found = suspicious(prepared.bars)
     if found:
