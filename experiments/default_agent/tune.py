@@ -65,7 +65,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
         "agent.policy.hidden=[32]",
     ),
     "few features": (FEW_FEATURES,),
-    "mean-variance 3": ("env.reward={kind: mean_variance,risk_aversion: 3.0}",),
+    "mean-variance 3": ("env.reward.kind=mean_variance", "+env.reward.risk_aversion=3.0"),
     "fees 10 bps in training": ("env.fee.bps=10",),
     "minibatch 8192": ("agent.ppo.minibatch=8192",),
     "epochs 2": ("agent.ppo.epochs=2",),

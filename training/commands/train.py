@@ -7,7 +7,7 @@ EXAMPLES = """\
 perennial train                                      # the default: real data, minutes on a CPU
 perennial train seed=3 schedule.total_steps=200000   # other values, as name=value
 perennial train data=nasdaq split=nasdaq             # another data set
-perennial train data.kind=files data.path=my.csv     # your own data
+perennial train data=files data.path=my.csv split=fractions    # your own data
 perennial train seeds=5                              # five agents, intervals over seeds
 perennial train -m seed=0,1,2                        # one run each (Hydra multirun)
 perennial train resume=runs/NAME                     # go on from the last checkpoint
