@@ -17,7 +17,11 @@ CONF = Path(conf.__file__).parent
 GROUPS = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"
 )
-NEEDS_PATH = ("data.path=/nowhere/bars.csv",)
+NEEDED = {
+    "files": ("data.path=/nowhere/bars.csv",),
+    "yfinance": ("data.symbols=[AAPL]", "data.start=2020-01-01"),
+    "ccxt": ("data.symbols=[BTC/USDT]", "data.start=2020-01-01"),
+}
 
 
 def composed(*overrides: str) -> Any:
@@ -38,7 +42,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize(("group", "option"), GROUPS)
 def test_every_option_of_every_group_is_a_valid_configuration(group: str, option: str) -> None:
-    overrides = [f"{group}={option}", *(NEEDS_PATH if option == "files" else ())]
+    overrides = [f"{group}={option}", *NEEDED.get(option, ())]
     config = TrainConfig.from_hydra(composed(*overrides))
     assert TrainConfig.from_container(config.to_container()) == config
 
@@ -79,6 +83,13 @@ def test_a_fault_names_path_expected_and_found(override: str, words: tuple[str, 
         TrainConfig.from_hydra(composed(override))
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("option", sorted(NEEDED))
+def test_what_only_the_user_knows_is_asked_for_by_its_name(option: str) -> None:
+    needed = NEEDED[option][-1].partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{needed}|data.symbols"):
+        TrainConfig.from_hydra(composed(f"data={option}"))
 
 
 def test_all_faults_are_named_at_once() -> None:
