@@ -79,7 +79,8 @@ def scale_to_net(block: Block, work: Work, net: float) -> None:
             longs += larger(weight, 0.0)
             shorts += larger(-weight, 0.0)
         excess = larger(abs(longs - shorts) - net, 0.0)
-        factor = 1.0 - excess / larger(larger(longs, shorts), net)
+        heavier = larger(longs, shorts)
+        factor = 1.0 - excess / (heavier if heavier > 0.0 else 1.0)
         heavy = 1.0 if longs > shorts else -1.0
         work.projected[lane] = larger(work.projected[lane], 1.0 if excess > TOLERANCE else 0.0)
         for asset in range(block.width):

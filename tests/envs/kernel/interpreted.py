@@ -1,0 +1,43 @@
+"""Run the kernel as plain Python: what a coverage tool sees, and a check on the compiler."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import numpy as np
+
+import envs.kernel
+from envs.kernel import copying, run, stack
+from envs.simulator import Simulator
+
+
+@contextmanager
+def interpreted_kernel() -> Iterator[None]:
+    """Replace every compiled function of the kernel by the function it was compiled from."""
+    with mock.patch.object(stack, "stack_array", np.empty):
+        patches = []
+        for info in pkgutil.iter_modules(envs.kernel.__path__):
+            module = importlib.import_module(f"envs.kernel.{info.name}")
+            for name, value in vars(module).items():
+                if hasattr(value, "py_func"):
+                    patches.append(mock.patch.object(module, name, value.py_func))
+                elif name == "stack_array":
+                    patches.append(mock.patch.object(module, name, np.empty))
+        for patch in patches:
+            patch.start()
+        try:
+            with np.errstate(over="ignore"):  # the counter-based generator wraps around
+                yield
+        finally:
+            for patch in patches:
+                patch.stop()
+
+
+def interpret(simulator: Simulator) -> Simulator:
+    """Make a simulator run in Python; to be used inside `interpreted_kernel`."""
+    simulator._run = run.build_run(single=simulator.num_assets == 1).py_func
+    simulator._reset = run.build_reset().py_func
+    simulator._gather = copying.build_gather().py_func
+    return simulator
