@@ -68,7 +68,7 @@ class MarketArrays:
             bars: Raw bars with their corporate actions.
             features: Features known at each close, (T, C); None = no features.
             warmup: First row whose features may be used.
-            volatility_window: Number of returns in the trailing volatility.
+            volatility_window: Bars whose returns make the trailing volatility.
 
         Raises:
             ValueError: Features of another length or not finite from `warmup` on.
@@ -301,7 +301,7 @@ def _trailing_volatility(
     split: NDArray[np.float64],
     window: int,
 ) -> NDArray[np.float64]:
-    """Return the standard deviation (ddof 0) of the last `window` observed returns, (T, A).
+    """Return the standard deviation (ddof 0) of the returns seen in the last `window` bars.
 
     Log returns of split-adjusted closes; simple returns where a price is not positive.
     """

@@ -25,11 +25,18 @@ class Compiled(Protocol[P, R_co]):
 
 
 def kernel(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile an entry point and cache its machine code on disk.
+    """Compile an entry point with strict IEEE arithmetic and cache its machine code on disk."""
+    return cast(
+        "Compiled[P, R_co]",
+        numba.njit(cache=True, error_model="numpy", _nrt=False)(function),
+    )
 
-    Sums over assets may be re-associated, which makes them vector instructions. The order of a
-    sum depends on the number of assets, never on the number of environments, and nothing else may
-    change a rounding: a test compares lanes bit for bit.
+
+def summing_kernel(function: Callable[P, R_co]) -> Compiled[P, R_co]:
+    """Compile an entry point whose sums over assets may be re-associated, and cache it.
+
+    The sums then become vector instructions. Their order depends on the number of assets, never
+    on the number of environments: a test compares lanes bit for bit.
     """
     return cast(
         "Compiled[P, R_co]",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from envs.kernel.book import BLOCK_ELEMENTS, SINGLE_BLOCK, Block, Book, Option, make_work
 from envs.kernel.episode import begin_episode, clear_record, clear_report
-from envs.kernel.jit import SOURCE_DIGEST, Compiled, kernel, separate
+from envs.kernel.jit import SOURCE_DIGEST, Compiled, kernel, separate, summing_kernel
 from envs.kernel.layout import Autoreset, Flag, OptionCount, OptionSetting
 from envs.kernel.option import begin_options, next_run, update_options
 from envs.kernel.projection import first_faulty
@@ -76,7 +76,9 @@ def build_run(*, single: bool) -> Compiled[..., int]:
     """
     digest = SOURCE_DIGEST
 
-    @kernel
+    compiler = kernel if single else summing_kernel
+
+    @compiler
     def run_lanes(  # noqa: PLR0913, PLR0917 - numba unboxes flat arguments fastest
         actions_M: NDArray[np.float64],
         counts_3N: NDArray[np.int64],

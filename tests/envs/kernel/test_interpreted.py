@@ -1,5 +1,7 @@
 """Python and machine code agree, with every model on."""
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
@@ -17,11 +19,11 @@ def assert_same(compiled: Simulator, python: Simulator) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("autoreset", ["same_step", "next_step"])
-def test_python_equals_compiled(case, autoreset):
+def test_python_equals_compiled(case: str, autoreset: Literal["same_step", "next_step"]) -> None:
     action, assets, lots, fill, reward = CASES[case]
     market = random_market(3, 120, assets, volatility=0.05, lots=lots)
     config = full_config(action, fill, reward)
-    arguments = {"seed": 5, "record_terms": True, "autoreset": autoreset}
+    arguments: dict[str, Any] = {"seed": 5, "record_terms": True, "autoreset": autoreset}
     compiled = Simulator(market, config, 4, **arguments)
     rng = np.random.default_rng(4)
     with interpreted_kernel():
@@ -47,7 +49,7 @@ def test_python_equals_compiled(case, autoreset):
         assert_same(compiled, python)
 
 
-def test_python_reports_faults():
+def test_python_reports_faults() -> None:
     action, assets, lots, fill, reward = CASES["one_asset"]
     market = random_market(3, 120, assets, lots=lots)
     with interpreted_kernel():

@@ -1,7 +1,10 @@
 """The kernel against the plain reference, with every model switched on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from envs.config import (
     BorrowConfig,
@@ -23,6 +26,7 @@ from envs.config import (
     SpreadConfig,
     TradingConfig,
 )
+from envs.market_arrays import MarketArrays
 from envs.simulator import TERM_SIGNS, TERMS, Simulator
 from tests.envs.kernel.markets import random_market
 from tests.envs.reference import Reference
@@ -43,7 +47,7 @@ CASES = {
 }  # fmt: skip
 
 
-def full_config(action, fill, reward, *, minimum=1.0) -> TradingConfig:
+def full_config(action: Any, fill: Any, reward: Any, *, minimum: float = 1.0) -> TradingConfig:
     return TradingConfig(
         action=action,
         fill=fill,
@@ -60,7 +64,9 @@ def full_config(action, fill, reward, *, minimum=1.0) -> TradingConfig:
     )
 
 
-def draw_actions(rng, config, simulator) -> np.ndarray:
+def draw_actions(
+    rng: np.random.Generator, config: TradingConfig, simulator: Simulator
+) -> NDArray[np.float64]:
     lanes, size = simulator.num_envs, simulator.action_size
     match config.action.kind:
         case "levels":
@@ -80,7 +86,7 @@ def compare(simulator: Simulator, references: list[Reference], rewards: list[flo
     scale = references[0].config.episode.initial_cash
     close = {"rtol": 1e-9, "atol": 1e-9 * scale}
 
-    def same(found, name, **tolerance):
+    def same(found: NDArray[Any], name: str, **tolerance: float) -> None:
         expected = [getattr(reference, name) for reference in references]
         np.testing.assert_allclose(found, expected, err_msg=name, **tolerance)
 
@@ -92,15 +98,16 @@ def compare(simulator: Simulator, references: list[Reference], rewards: list[flo
     np.testing.assert_allclose(simulator.reward_N, rewards, rtol=1e-6, atol=1e-9)
     accounts = [reference.account() for reference in references]
     np.testing.assert_allclose(simulator.account_NP, accounts, rtol=1e-5, atol=1e-6)
-    if simulator.record_terms:
-        terms = [[reference.terms[name] for name in TERMS] for reference in references]
-        np.testing.assert_allclose(simulator.terms_N7, terms, **close)
-        same(simulator.trades_NA, "trades", rtol=1e-9, atol=1e-7)
+    terms = [[reference.terms[name] for name in TERMS] for reference in references]
+    np.testing.assert_allclose(simulator.terms_N7, terms, **close)
+    same(simulator.trades_NA, "trades", rtol=1e-9, atol=1e-7)
 
 
-def walk(config, market, steps: int, lanes: int, seed: int, *, record_terms=True) -> dict[str, int]:
+def walk(
+    config: TradingConfig, market: MarketArrays, steps: int, lanes: int, seed: int
+) -> dict[str, int]:
     """Step kernel and reference side by side; returns how often each rare event happened."""
-    simulator = Simulator(market, config, lanes, seed=seed, record_terms=record_terms)
+    simulator = Simulator(market, config, lanes, seed=seed, record_terms=True)
     rng = np.random.default_rng(seed)
     seen = {"liquidated": 0, "terminated": 0, "truncated": 0, "projected": 0, "steps": 0}
 
@@ -125,9 +132,9 @@ def walk(config, market, steps: int, lanes: int, seed: int, *, record_terms=True
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_agrees_with_the_reference(case):
+def test_agrees_with_the_reference(case: str) -> None:
     action, assets, lots, fill, reward = CASES[case]
-    seen = {"steps": 0}
+    seen: dict[str, int] = {}
     for seed, volatility in ((1, 0.02), (2, 0.06)):
         market = random_market(seed, 300, assets, volatility=volatility, lots=lots)
         config = full_config(action, fill, reward)
@@ -140,7 +147,7 @@ def test_agrees_with_the_reference(case):
         assert seen["liquidated"] > 10
 
 
-def test_sign_of_each_term():
+def test_sign_of_each_term() -> None:
     assert dict(zip(TERMS, TERM_SIGNS, strict=True)) == {
         "pnl": 1, "dividends": 1, "fees": -1, "spread": -1, "slippage": -1, "borrow": -1,
         "financing": -1,
