@@ -1,10 +1,8 @@
 """A simulator of one account whose step costs little more than the kernel's call."""
 
 from collections.abc import Callable, MutableSequence, Sequence
-from functools import cached_property
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,8 +35,8 @@ class SingleAccount(Simulator):
         lane: int = 0,
     ) -> None:
         super().__init__(market, config, 1, seed=0, rows=rows, record_terms=True, lane_offset=lane)
-        self.arguments = self._plain_step
         self.action_D = self._actions[0]
+        self.arguments = (self._actions.reshape(-1), *self._plain_step)
         self.target = cast("MutableSequence[float]", self.action_D.data)
         self.observation_O = self._current[0].view()
         self.observation_O.flags.writeable = False
@@ -53,19 +51,10 @@ class SingleAccount(Simulator):
         self.bar = cast("Sequence[int]", self.bar_N.data)
         self.projection_count = cast("Sequence[int]", self.projection_count_N.data)
 
-    @cached_property
+    @property
     def kernel(self) -> Callable[..., int]:
-        """The compiled step, to be called with `arguments`; returns `NO_FAULT` or a fault code.
-
-        This is the machine code for exactly the types of `arguments`, which never change: numba's
-        dispatch on types would take a third of the call, a method around it a tenth.
-        """
-        dispatcher: Any = self._run
-        if not hasattr(dispatcher, "overloads"):  # NUMBA_DISABLE_JIT
-            return cast("Callable[..., int]", dispatcher)
-        types = tuple(numba.typeof(argument) for argument in self.arguments)
-        dispatcher.compile(types)
-        return cast("Callable[..., int]", dispatcher.overloads[types].entry_point)
+        """The compiled step, to be called with `arguments`; returns `NO_FAULT` or a fault code."""
+        return self._run
 
     def refuse(self, code: int) -> NoReturn:
         """Raise what a fault code of the kernel means; nothing has changed then.
@@ -74,15 +63,15 @@ class SingleAccount(Simulator):
             ActionError: The action is not finite.
             EpisodeError: The episode has ended.
         """
-        self._raise_fault(code)
+        self._raise_fault(code, self.action_D)
 
     def fill_values(self) -> NDArray[np.float64]:
         """Return the signed value traded in each asset in the last step, currency, (A,)."""
         price_A = self.fill_price_NA[0]
         return np.where(self.trades_A != 0.0, self.trades_A * price_A, 0.0)
 
-    def _raise_fault(self, code: int) -> NoReturn:
+    def _raise_fault(self, code: int, actions_M: NDArray[np.float64]) -> NoReturn:
         if code < NO_FAULT:
             raise EpisodeError("the episode has ended; call reset before the next step")
-        found = self.action_D[code]
+        found = actions_M[code]
         raise ActionError(f"action[{code}]: expected a finite number, found {found}")

@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.learning import build_learner, checkpoints, choose, chosen, policy_of
 from training.preparation import Prepared, keep_manifest, learner_env, prepare
 from training.runtime import limit_torch_threads
-from training.tracking.provenance import provenance_tags
+from training.tracking.journal import FILE_NAME, read_journal
 
 PACKAGES = ("perennial", "numpy", "numba", "torch", "gymnasium", "stable-baselines3")
 """Packages whose versions the report names."""
@@ -92,9 +92,18 @@ def _report_inputs(prepared: Prepared, folder: Path, evaluation: Evaluation) -> 
         title=folder.name,
         config_text=(folder / "config.yaml").read_text(),
         manifest=json.loads(prepared.manifest.to_json()),
-        versions=versions | {name: version(name) for name in PACKAGES} | provenance_tags(),
+        versions=versions | {name: version(name) for name in PACKAGES} | _provenance(folder),
         command=shlex.join(["perennial", "train", *words]),
     )
+
+
+def _provenance(folder: Path) -> dict[str, str]:
+    """Commit and lock that the run was started with, from its journal."""
+    path = folder / FILE_NAME
+    first = next(iter(read_journal(path)), None) if path.exists() else None
+    tags = first.data.get("tags") if first is not None else None
+    known = tags if isinstance(tags, dict) else {}
+    return {name: known[name] for name in ("commit", "dirty", "lock_sha256") if name in known}
 
 
 def _headline(evaluation: Evaluation) -> dict[str, float]:
