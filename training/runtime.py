@@ -131,13 +131,14 @@ def limit_torch_threads(threads: int | None = None) -> int:
     import torch  # noqa: PLC0415 - configure_process has to come before it
 
     wanted = _user_threads() or threads or available_cores()
-    torch.set_num_threads(wanted)
-    with contextlib.suppress(RuntimeError):  # refused once torch has computed in parallel
-        torch.set_num_interop_threads(1)
     if "numba" in sys.modules:
         import numba  # noqa: PLC0415 - only where kernels are compiled anyway
 
+        # Starts numba's pool, which gives OpenMP its own number: so torch comes after it.
         numba.set_num_threads(min(wanted, int(numba.config.NUMBA_NUM_THREADS)))
+    torch.set_num_threads(wanted)
+    with contextlib.suppress(RuntimeError):  # refused once torch has computed in parallel
+        torch.set_num_interop_threads(1)
     return torch.get_num_threads()
 
 
