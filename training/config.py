@@ -50,7 +50,7 @@ class ScheduleConfig:
     """Environment steps between two checkpoints; rounded up to whole rollouts."""
     keep: Annotated[int, Field(ge=1)] = 2
     """Newest checkpoints that are kept (the best one always is)."""
-    select: Literal["last", "best"] = "best"
+    select: Literal["last", "best"] = "last"
     """Which checkpoint is judged: the last, or the best on the validation span."""
 
 
