@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from envs.kernel.arithmetic import larger
 from envs.kernel.book import Block, Book, Work
+from envs.kernel.execution import fillable
 from envs.kernel.jit import inlined, separate
 from envs.kernel.layout import (
     MARKET_HEADER,
@@ -56,6 +57,9 @@ def gather_market(block: Block, work: Work, book: Book) -> None:
     previous = MARKET_HEADER + Bar.PREVIOUS_CLOSE * block.width
     market_TK = book.market_TK
     last = market_TK.shape[0] - 1
+    coefficient = book.rules_R[Rule.impact]
+    base = book.rules_R[Rule.order_base]
+    slope = book.rules_R[Rule.order_slope]
     bar_L = book.clock_CN[Clock.BAR, block.first :]
     for lane in range(block.size):
         bar = min(max(bar_L[lane] + 1, 0), last)
@@ -66,19 +70,21 @@ def gather_market(block: Block, work: Work, book: Book) -> None:
             element = lane * block.width + asset
             work.price[element] = market_TK[bar, price + asset]
             work.close[element] = market_TK[bar, close + asset]
-            work.volume[element] = market_TK[traded, volume + asset]
-            work.previous_close[element] = market_TK[bar, previous + asset]
-            work.impact[element] = market_TK[traded, impact + asset]
+            work.limit[element] = fillable(market_TK[traded, volume + asset], base, slope)
+            work.unit[element] = abs(market_TK[bar, previous + asset])
+            work.impact[element] = coefficient * market_TK[traded, impact + asset]
 
 
 @separate
 def value_before(block: Block, work: Work, book: Book) -> None:
     """Subtract the value of the positions at the last close from the recorded profit."""
+    close = MARKET_HEADER + Bar.PREVIOUS_CLOSE * block.width
     for lane in range(block.size):
+        bar = next_bar(block.first + lane, book)
         value = 0.0
-        for element in range(lane * block.width, (lane + 1) * block.width):
-            price = work.previous_close[element]
-            value += work.shares[element] * price
+        for asset in range(block.width):
+            price = book.market_TK[bar, close + asset]
+            value += work.shares[lane * block.width + asset] * price
         book.record_NR[block.first + lane, Term.PNL] -= value
 
 
@@ -96,7 +102,7 @@ def accrue_interest(block: Block, work: Work, book: Book) -> None:
         cash = work.cash[lane]
         short = 0.0
         for element in range(lane * block.width, (lane + 1) * block.width):
-            short += larger(-work.shares[element], 0.0) * abs(work.previous_close[element])
+            short += larger(-work.shares[element], 0.0) * work.unit[element]
         work.borrow[lane] = rate * work.years[lane] * short
         interest = debit * larger(-cash, 0.0) - credit * larger(cash, 0.0)
         work.financing[lane] = work.years[lane] * interest
@@ -172,6 +178,9 @@ def write_forced_orders(block: Block, work: Work, book: Book) -> None:
     """Write orders that close the positions of the called lanes at the bar's close."""
     volume = MARKET_HEADER + Bar.VOLUME * block.width
     impact = MARKET_HEADER + Bar.IMPACT * block.width
+    coefficient = book.rules_R[Rule.impact]
+    base = book.rules_R[Rule.forced_base]
+    slope = book.rules_R[Rule.forced_slope]
     for lane in range(block.size):
         bar = next_bar(block.first + lane, book)
         for asset in range(block.width):
@@ -180,8 +189,8 @@ def write_forced_orders(block: Block, work: Work, book: Book) -> None:
             work.target[element] = 0.0
             work.order[element] = order
             work.price[element] = work.close[element]
-            work.volume[element] = book.market_TK[bar, volume + asset]
-            work.impact[element] = book.market_TK[bar, impact + asset]
+            work.limit[element] = fillable(book.market_TK[bar, volume + asset], base, slope)
+            work.impact[element] = coefficient * book.market_TK[bar, impact + asset]
 
 
 @separate

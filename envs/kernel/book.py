@@ -85,8 +85,9 @@ class Option(NamedTuple):
 class Work(NamedTuple):
     """Scratch of a block. Element = lane * width + asset; lanes count from the block's first.
 
-    Elements (E,): target and order (shares), price (reference of fills), close, volume,
-    previous_close, impact (volatility / sqrt(volume)), cost (half spread + slippage), shares.
+    Elements (E,): target and order (shares), price (reference of fills), close, limit
+    (shares that may fill), unit (|close| at the decision), impact (coefficient * volatility /
+    sqrt(volume)), cost (half spread + slippage), shares.
 
     Lanes (L,): the account (cash, equity, peak, mean, square), the sums of the fills (purchases,
     fees, spread, slippage, spending, scalable), the value of the positions (net, gross), borrow
@@ -98,8 +99,8 @@ class Work(NamedTuple):
     order: NDArray[np.float64]
     price: NDArray[np.float64]
     close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-    previous_close: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    unit: NDArray[np.float64]
     impact: NDArray[np.float64]
     cost: NDArray[np.float64]
     shares: NDArray[np.float64]

@@ -13,30 +13,34 @@ CASH_TOLERANCE = 1e-12
 """Buys are scaled this much further down, so that rounding cannot overdraw the account."""
 
 
+@exact
+def fillable(volume: float, base: float, slope: float) -> float:
+    """Return the shares that may fill, base + slope * volume; 0 where not tradable (volume -1)."""
+    limit = base + slope * volume
+    return limit if volume >= 0.0 else 0.0
+
+
 @inlined
-def limit_orders(block: Block, work: Work, book: Book, base: float, slope: float) -> None:
-    """Cut orders to base + slope * volume, in whole lots; nothing fills where not tradable.
+def limit_orders(block: Block, work: Work, book: Book) -> None:
+    """Cut orders to what may fill, in whole lots.
 
     An order that closes a position fully may trade an odd lot (left by a split, for example).
     """
     if book.rules_R[Rule.lots] != 0.0:
-        limit_to_lots(block, work, book, base, slope)
+        limit_to_lots(block, work, book)
         return
     for element in range(block.size * block.width):
-        volume = work.volume[element]
-        limit = base + slope * volume if volume >= 0.0 else 0.0
-        order = work.order[element]
-        work.order[element] = smaller(larger(order, -limit), limit)
+        limit = work.limit[element]
+        work.order[element] = smaller(larger(work.order[element], -limit), limit)
 
 
 @separate
-def limit_to_lots(block: Block, work: Work, book: Book, base: float, slope: float) -> None:
+def limit_to_lots(block: Block, work: Work, book: Book) -> None:
     """Do what `limit_orders` does, where some asset has a lot size."""
     for lane in range(block.size):
         for asset in range(block.width):
             element = lane * block.width + asset
-            volume = work.volume[element]
-            limit = base + slope * volume if volume >= 0.0 else 0.0
+            limit = work.limit[element]
             order = work.order[element]
             cut = smaller(larger(order, -limit), limit)
             if cut != order or work.target[element] != 0.0:
@@ -95,7 +99,6 @@ def price_orders(block: Block, work: Work, book: Book, extra_fee: float) -> None
         rules_R[Rule.half_spread],
         rules_R[Rule.cash_account] != 0.0,
     )
-    coefficient = rules_R[Rule.impact]
     for lane in range(block.size):
         purchases, fees, spread, slippage = 0.0, 0.0, 0.0, 0.0
         spending, scalable = 0.0, 0.0
@@ -103,8 +106,7 @@ def price_orders(block: Block, work: Work, book: Book, extra_fee: float) -> None
             element = lane * block.width + asset
             order = work.order[element]
             price = work.price[element]
-            impact = coefficient * work.impact[element]
-            impact *= root(abs(order))
+            impact = work.impact[element] * root(abs(order))
             sent, half, slip, paid, variable = price_order(order, price, impact, tariff)
             flow = sent * (order * price)
             work.order[element] = sent * order
@@ -222,16 +224,14 @@ def fill_orders(
     book: Book,
     forced: bool,  # noqa: FBT001 - numba has no keyword-only arguments
 ) -> None:
-    """Fill the block's orders at the prices in the scratch; forced ones know no participation.
+    """Fill the block's orders at the prices in the scratch; forced ones pay an extra fee.
 
     In a cash account orders are priced a second time after buys were scaled down.
     """
     if book.rules_R[Rule.record] != 0.0:
         record_orders(block, work, book)
-    base = book.rules_R[Rule.forced_base] if forced else book.rules_R[Rule.order_base]
-    slope = book.rules_R[Rule.forced_slope] if forced else book.rules_R[Rule.order_slope]
     extra_fee = book.rules_R[Rule.liquidation_fee] if forced else 0.0
-    limit_orders(block, work, book, base, slope)
+    limit_orders(block, work, book)
     may_scale = book.rules_R[Rule.cash_account] != 0.0
     pricing = True
     while pricing:

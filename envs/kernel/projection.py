@@ -110,7 +110,7 @@ def softmax(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book
             highest = larger(highest, work.target[element])
         total = math.exp(cash - highest)
         for element in range(first, first + assets):
-            listed = 1.0 if work.previous_close[element] != 0.0 else 0.0
+            listed = 1.0 if work.unit[element] > 0.0 else 0.0
             part = math.exp(work.target[element] - highest) * listed
             work.target[element] = part
             total += part
@@ -137,7 +137,7 @@ def weights_to_shares(block: Block, work: Work) -> None:
         equity = work.equity[lane]
         for asset in range(block.width):
             element = lane * block.width + asset
-            price = abs(work.previous_close[element])
+            price = work.unit[element]
             value = work.target[element] * equity
             shares = value / (price if price > 0.0 else 1.0)
             work.target[element] = shares if price > 0.0 else 0.0
@@ -154,7 +154,7 @@ def limit_shares(block: Block, work: Work, book: Book, gross: float) -> None:
             target = work.target[first + asset]
             target = np.rint(target) * lot if lot > 0.0 else target
             work.target[first + asset] = target
-            value += abs(target * work.previous_close[first + asset])
+            value += abs(target) * work.unit[first + asset]
         limit = gross * work.equity[lane]
         if value > limit:
             work.projected[lane] = 1.0
@@ -176,7 +176,7 @@ def project_actions(actions_M: NDArray[np.float64], block: Block, work: Work, bo
         clip_actions(actions_M, 0, block, work, book)
     if kind in (ActionKind.WEIGHTS, ActionKind.LONG_SHORT):
         scale_to_gross(block, work, book.rules_R[Rule.gross])
-    if kind == ActionKind.LONG_SHORT:
+    if kind == ActionKind.LONG_SHORT and book.rules_R[Rule.net] < book.rules_R[Rule.gross]:
         scale_to_net(block, work, book.rules_R[Rule.net])
     if kind == ActionKind.SHARES:
         limit_shares(block, work, book, book.rules_R[Rule.gross])
@@ -192,7 +192,7 @@ def write_orders(block: Block, work: Work) -> None:
         for asset in range(block.width):
             element = lane * block.width + asset
             order = work.target[element] - work.shares[element]
-            value = abs(order * work.previous_close[element])
+            value = abs(order) * work.unit[element]
             work.order[element] = order if value > dust else 0.0
 
 
