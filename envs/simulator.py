@@ -1,6 +1,6 @@
 """N trading accounts over one market, one compiled call a step; knows no gymnasium."""
 
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,13 +25,12 @@ from envs.kernel.layout import (
 from envs.kernel.rules import pack_rules
 from envs.kernel.run import ENDED, NO_FAULT, build_reset, build_run
 from envs.market_arrays import MarketArrays
+from envs.results import TERM_SIGNS, TERMS, OptionResult
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-TERMS = ("pnl", "dividends", "fees", "spread", "slippage", "borrow", "financing")
-"""Equity change = pnl + dividends - fees - spread - slippage - borrow - financing."""
-TERM_SIGNS = (1.0, 1.0, -1.0, -1.0, -1.0, -1.0, -1.0)
-"""Sign of each term in the change of equity."""
+OPTIONS = ("seed", "rows", "record_terms", "autoreset", "lane_offset")
+"""Keyword arguments of `Simulator`, kept so that a copy can be built."""
 AUTORESETS = {
     "disabled": Autoreset.DISABLED,
     "next_step": Autoreset.NEXT_STEP,
@@ -39,17 +38,6 @@ AUTORESETS = {
 }
 
 __all__ = ["TERMS", "TERM_SIGNS", "OptionResult", "Reason", "Simulator"]
-
-
-class OptionResult(NamedTuple):
-    """What `Simulator.step_option` returns; arrays (N,), owned by the caller."""
-
-    reward_N: NDArray[np.float64]
-    """Discounted reward sum_k gamma^k r_k."""
-    duration_N: NDArray[np.int64]
-    """Bars that the option ran; 0 where next-step autoreset reset the lane instead."""
-    reason_N: NDArray[np.int64]
-    """Codes of `Reason`."""
 
 
 class Simulator:
@@ -161,6 +149,7 @@ class Simulator:
             raise ValueError(msg)
         self.market = market
         self.config = config
+        self._options = (seed, rows, record_terms, autoreset, lane_offset)
         self.num_envs = num_envs
         self.num_assets = market.num_assets
         self.action_size = action_size(config, market)
@@ -323,10 +312,8 @@ class Simulator:
         if out_NK is None:
             out_NK = np.empty(shape, dtype=np.float32)
         if out_NK.shape != shape or out_NK.dtype != np.float32 or not out_NK.flags.c_contiguous:
-            msg = (
-                f"out: expected a C-contiguous float32 array of shape {shape}, found "
-                f"{out_NK.dtype} of shape {out_NK.shape}"
-            )
+            found = f"{out_NK.dtype} of shape {out_NK.shape}"
+            msg = f"out: expected a C-contiguous float32 array of shape {shape}, found {found}"
             raise ValueError(msg)
         plane = self._final if final else self._current
         self._gather(
@@ -343,6 +330,24 @@ class Simulator:
         """Return a read-only view of the lane's feature rows, (W, C); nothing is copied."""
         last = int(self.bar_N[lane]) + 1
         return self.market.features_TC[last - self.config.observation.window : last]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "arguments": (self.market, self.config, self.num_envs),
+            "options": dict(zip(OPTIONS, self._options, strict=True)),
+            "state": self.state_dict(),
+        }
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        Simulator.__init__(self, *saved["arguments"], **saved["options"])
+        self.load_state_dict(saved["state"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # The market is immutable and stays shared; the rest is rebuilt, as by pickling.
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__(self.__getstate__())
+        return twin
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of everything that changes, as plain arrays; see `load_state_dict`."""

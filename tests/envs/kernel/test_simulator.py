@@ -1,6 +1,8 @@
 """The simulator: observations, resets, autoreset, state, and errors that say what is wrong."""
 
+import copy
 import dataclasses
+import pickle
 from typing import Any
 
 import numpy as np
@@ -131,6 +133,20 @@ def test_state_resumes_exactly() -> None:
         resumed.load_state_dict({"cash": np.zeros(5)})
     with pytest.raises(ValueError, match=r"state\['state'\]: expected float64 of shape \(6, 5\)"):
         resumed.load_state_dict(saved | {"state": np.zeros((6, 4))})
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_continue_on_their_own(clone: Any) -> None:
+    simulator = Simulator(random_market(1, 300, 2), CONFIG, 3, seed=1, lane_offset=4)
+    simulator.step(np.full((3, 2), 0.3))
+    twin = clone(simulator)
+    before = simulator.equity_N.copy()
+    twin.step(np.full((3, 2), 0.4))
+    np.testing.assert_array_equal(simulator.equity_N, before)
+    simulator.step(np.full((3, 2), 0.4))
+    for name, values in simulator.state_dict().items():
+        assert values.tobytes() == twin.state_dict()[name].tobytes(), name
+    assert (simulator.equity_N != before).all()
 
 
 def test_whole_span_uses_all_rows() -> None:
