@@ -293,7 +293,7 @@ class Simulator:
         plane = self._final if final else self._current
         if out_NO is None:
             out_NO = np.empty_like(plane)
-        np.copyto(out_NO, plane)
+        out_NO[...] = plane
         return out_NO
 
     def observe_window(
