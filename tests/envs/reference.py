@@ -68,31 +68,31 @@ class Reference:
     # --- from an action to target shares ------------------------------------------------------
 
     def weights(self, action: list[float]) -> tuple[list[float], bool]:
-        kind = self.config.action.kind
-        if kind == "levels":
-            levels = self.config.action.levels
+        chosen = self.config.action
+        if chosen.kind == "levels":
+            levels = chosen.levels
             index = min(max(action[0], 0), len(levels) - 1)
             return [levels[int(index)]], index != action[0]
-        if kind == "simplex" and self.config.action.parametrisation == "logits":
+        if chosen.kind == "simplex" and chosen.parametrisation == "logits":
             clipped = [min(max(x, -10.0), 10.0) for x in action]
             outside = any(abs(a - b) > 1e-6 for a, b in zip(action, clipped, strict=True))
             listed = [self.close(self.bar, a) != 0 for a in self.assets]
             parts = [math.exp(clipped[a]) if listed[a] else 0.0 for a in self.assets]
             total = sum(parts) + math.exp(clipped[-1])
             return [part / total for part in parts], outside
-        low, gross = (0.0, 1.0) if kind == "simplex" else (-1.0, self.config.action.gross)
+        low, gross = (0.0, 1.0) if chosen.kind == "simplex" else (-1.0, chosen.gross)
         clipped = [min(max(x, low), 1.0) for x in action]
         outside = any(abs(a - b) > 1e-6 for a, b in zip(action, clipped, strict=True))
-        if kind == "long_short":
-            clipped = [x * self.config.action.scale for x in clipped]
+        if chosen.kind == "long_short":
+            clipped = [x * chosen.scale for x in clipped]
         total = sum(abs(x) for x in clipped)
         if total > gross:
             outside |= total > gross * (1 + 1e-6)
             clipped = [x * gross / total for x in clipped]
-        if kind == "long_short":
+        if chosen.kind == "long_short":
             longs = sum(x for x in clipped if x > 0)
             shorts = -sum(x for x in clipped if x < 0)
-            excess = abs(longs - shorts) - self.config.action.net
+            excess = abs(longs - shorts) - chosen.net
             if excess > 0:
                 outside |= excess > 1e-6
                 if longs > shorts:

@@ -2,8 +2,10 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -11,6 +13,19 @@ import numpy as np
 import envs.kernel
 from envs.kernel import copying, run, stack
 from envs.simulator import Simulator
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Interpreted(Generic[P, R_co]):
+    """A Python function where a compiled one is expected."""
+
+    py_func: Callable[P, R_co]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return self.py_func(*args, **kwargs)
 
 
 @contextmanager
@@ -38,6 +53,6 @@ def interpreted_kernel() -> Iterator[None]:
 def interpret(simulator: Simulator) -> Simulator:
     """Make a simulator run in Python; to be used inside `interpreted_kernel`."""
     simulator._run = run.build_run(single=simulator.num_assets == 1).py_func
-    simulator._reset = run.build_reset().py_func
-    simulator._gather = copying.build_gather().py_func
+    simulator._reset = Interpreted(run.build_reset().py_func)
+    simulator._gather = Interpreted(copying.build_gather().py_func)
     return simulator

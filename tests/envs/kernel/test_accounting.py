@@ -1,5 +1,6 @@
 """Golden episodes worked by hand, to the cent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from tests.envs.kernel.markets import DAY
 YEAR_DAYS = 365.25
 
 
-def market(open_T: list[float], close_T: list[float], **columns: Any) -> MarketArrays:
+def market(open_T: Sequence[float], close_T: Sequence[float], **columns: Any) -> MarketArrays:
     size = len(close_T)
     columns = {
         name: np.array(column, dtype=float)[:, None] if name != "lot_A" else column
@@ -195,8 +196,8 @@ def test_split_moves_holdings_and_pending_orders() -> None:
 def test_delisting_settles_at_the_last_price() -> None:
     prices = MarketArrays.from_arrays(
         ts_event=np.arange(4) * DAY,
-        open_TA=[[100, 10], [100, 10], [np.nan, 10], [np.nan, 10]],
-        close_TA=[[100, 10], [80, 10], [np.nan, 10], [np.nan, 10]],
+        open_TA=[[100.0, 10.0], [100.0, 10.0], [np.nan, 10.0], [np.nan, 10.0]],
+        close_TA=[[100.0, 10.0], [80.0, 10.0], [np.nan, 10.0], [np.nan, 10.0]],
     )
     simulator = Simulator(prices, frictionless(), 1, seed=0, record_terms=True)
     simulator.step([[0.5, 0.0]])

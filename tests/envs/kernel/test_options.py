@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from envs.config import EpisodeConfig, LogReturnReward, LongShortAction, TradingConfig
 from envs.market_arrays import MarketArrays
@@ -14,7 +15,7 @@ from tests.envs.kernel.test_reference import CASES, draw_actions, full_config
 
 
 def repeated_steps(
-    simulator: Simulator, action: Any, max_bars: int, stop: float, gamma: float
+    simulator: Simulator, action: NDArray[np.float64], max_bars: int, stop: float, gamma: float
 ) -> tuple[float, int, Reason]:
     entry, total, discount = simulator.equity_N[0], 0.0, 1.0
     for bars in range(1, max_bars + 1):
@@ -45,7 +46,9 @@ def test_equals_repeated_steps(case: str) -> None:
         max_bars = rng.integers(1, 40, size=lanes) if _ % 2 else np.full(lanes, 25)
         result = many.step_option(actions, max_bars, 0.08, 0.97)
         for lane, one in enumerate(ones):
-            expected = repeated_steps(one, actions[lane : lane + 1], max_bars[lane], 0.08, 0.97)
+            expected = repeated_steps(
+                one, actions[lane : lane + 1], int(max_bars[lane]), 0.08, 0.97
+            )
             found = (result.duration_N[lane], result.reason_N[lane])
             assert found == expected[1:]
             assert result.reward_N[lane] == pytest.approx(expected[0], rel=1e-12, abs=1e-15)
@@ -54,7 +57,7 @@ def test_equals_repeated_steps(case: str) -> None:
         ended = np.flatnonzero(many.ended_N)
         if ended.size:
             many.reset(ended)
-            for lane in ended:
+            for lane in ended.tolist():
                 ones[lane].reset()
     assert {Reason.MAX_BARS, Reason.TRUNCATED} <= reasons
     if config.gross_limit > 1.0:

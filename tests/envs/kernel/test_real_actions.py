@@ -14,17 +14,19 @@ from envs.simulator import TERMS, Simulator
 
 def around(folder: Path, symbol: str, day: str) -> tuple[MarketArrays, pd.DataFrame, int]:
     source = folder / "us_daily_raw_1998_2021"
-    bars = pd.read_csv(source / "daily_raw.csv.gz").query("symbol == @symbol").set_index("date")
-    bars.index = pd.to_datetime(bars.index)
-    first = bars.index.get_loc(pd.Timestamp(day)) - 5
-    bars = bars.iloc[first : first + 11]
+    bars = pd.read_csv(source / "daily_raw.csv.gz").query("symbol == @symbol")
+    event = pd.DatetimeIndex(bars["date"]).get_loc(pd.Timestamp(day))
+    assert isinstance(event, int)  # a slice or a mask if the day were there twice
+    bars = bars.iloc[event - 5 : event + 6]
+    dates = pd.DatetimeIndex(bars["date"])
     actions = pd.read_csv(source / "actions.csv").query("symbol == @symbol")
     columns = {"split": np.ones(11), "dividend": np.zeros(11)}
-    for row in actions.itertuples():
-        where = bars.index == pd.Timestamp(row.ex_date)
-        columns[row.kind][where] = row.value
+    for ex_date, kind, value in zip(
+        actions["ex_date"], actions["kind"], actions["value"], strict=True
+    ):
+        columns[kind][dates == pd.Timestamp(ex_date)] = value
     market = MarketArrays.from_arrays(
-        ts_event=bars.index.as_unit("ns").asi8,
+        ts_event=dates.as_unit("ns").asi8,
         open_TA=bars[["open"]],
         close_TA=bars[["close"]],
         volume_TA=bars[["volume"]],

@@ -1,12 +1,13 @@
 """The kernel against the plain reference, with every model switched on."""
 
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from envs.config import (
+    ActionConfig,
     BorrowConfig,
     DifferentialSharpeReward,
     DrawdownReward,
@@ -21,6 +22,7 @@ from envs.config import (
     MeanVarianceReward,
     ObservationConfig,
     ParticipationConfig,
+    RewardConfig,
     SharesAction,
     SimplexAction,
     SpreadConfig,
@@ -31,8 +33,12 @@ from envs.simulator import TERM_SIGNS, TERMS, Simulator
 from tests.envs.kernel.markets import random_market
 from tests.envs.reference import Reference
 
+FillRule: TypeAlias = Literal["next_open", "close"]
+Case: TypeAlias = tuple[ActionConfig, int, float, FillRule, RewardConfig]
+"""Action, number of assets, lot size, price of fills, reward."""
+
 LEVERED = LongShortAction(gross=3.0, net=2.0, scale=2.0)
-CASES = {
+CASES: dict[str, Case] = {
     "weights": (SimplexAction(), 3, 0.0, "next_open", LogReturnReward()),
     "logits": (SimplexAction(parametrisation="logits"), 3, 1.0, "next_open", LogReturnReward()),
     "levered": (LEVERED, 3, 0.0, "next_open", DifferentialSharpeReward()),
@@ -48,7 +54,9 @@ CASES = {
 }  # fmt: skip
 
 
-def full_config(action: Any, fill: Any, reward: Any, *, minimum: float = 1.0) -> TradingConfig:
+def full_config(
+    action: ActionConfig, fill: FillRule, reward: RewardConfig, *, minimum: float = 1.0
+) -> TradingConfig:
     return TradingConfig(
         action=action,
         fill=fill,
@@ -85,14 +93,20 @@ def draw_actions(
 
 def compare(simulator: Simulator, references: list[Reference], rewards: list[float]) -> None:
     scale = references[0].config.episode.initial_cash
-    close = {"rtol": 1e-9, "atol": 1e-9 * scale}
+    money_atol = 1e-9 * scale
 
-    def same(found: NDArray[Any], name: str, **tolerance: float) -> None:
+    def same(
+        found: NDArray[np.float64] | NDArray[np.bool_],
+        name: str,
+        *,
+        rtol: float = 1e-7,
+        atol: float = 0.0,
+    ) -> None:
         expected = [getattr(reference, name) for reference in references]
-        np.testing.assert_allclose(found, expected, err_msg=name, **tolerance)
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol, err_msg=name)
 
-    same(simulator.equity_N, "equity", **close)
-    same(simulator.cash_N, "cash", **close)
+    same(simulator.equity_N, "equity", rtol=1e-9, atol=money_atol)
+    same(simulator.cash_N, "cash", rtol=1e-9, atol=money_atol)
     same(simulator.shares_NA, "shares", rtol=1e-9, atol=1e-7)
     for name in ("terminated", "truncated", "projected", "liquidated"):
         same(getattr(simulator, f"{name}_N"), name)
@@ -100,7 +114,7 @@ def compare(simulator: Simulator, references: list[Reference], rewards: list[flo
     accounts = [reference.account() for reference in references]
     np.testing.assert_allclose(simulator.account_NP, accounts, rtol=1e-5, atol=1e-6)
     terms = [[reference.terms[name] for name in TERMS] for reference in references]
-    np.testing.assert_allclose(simulator.terms_N7, terms, **close)
+    np.testing.assert_allclose(simulator.terms_N7, terms, rtol=1e-9, atol=money_atol)
     same(simulator.trades_NA, "trades", rtol=1e-9, atol=1e-7)
 
 

@@ -1,9 +1,12 @@
 """Golden values and identities of the reward functions."""
 
 import math
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import pytest
 
+from envs.kernel.jit import Compiled
 from envs.kernel.rewards import (
     differential_sharpe,
     drawdown_penalty,
@@ -12,10 +15,13 @@ from envs.kernel.rewards import (
     near_log,
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_golden_values(compiled: bool) -> None:
-    def of(function):  # noqa: ANN001, ANN202 - either form of any formula
+    def of(function: Compiled[P, R]) -> Callable[P, R]:
         return function if compiled else function.py_func
 
     assert of(log_return)(100.0, 110.0) == pytest.approx(0.09531017980432493, abs=1e-16)

@@ -63,7 +63,7 @@ def test_output_arrays_are_filled_and_checked() -> None:
     np.testing.assert_array_equal(out, simulator.observe_window())
     for wrong in (out[:1], out.astype(np.float64), np.asfortranarray(out)):
         with pytest.raises(ValueError, match=r"out: expected a C-contiguous float32 .* \(2, 10\)"):
-            simulator.observe_window(wrong)
+            simulator.observe_window(wrong)  # type: ignore[arg-type] # refuses float64
 
 
 def test_same_step_keeps_the_final_observation() -> None:
@@ -226,8 +226,14 @@ def test_configuration_that_does_not_fit() -> None:
         (lambda: EpisodeConfig(length=None), "length must be a number of bars"),
         (lambda: ParticipationConfig(maximum=1.5), "less than or equal to 1"),
         (lambda: ObservationConfig(window=0), "greater than or equal to 1"),
-        (lambda: TradingConfig(fees=3), "Unexpected keyword"),
-        (lambda: TradingConfig(action={"kind": "orders"}), "'simplex', 'long_short'"),
+        (
+            lambda: TradingConfig(fees=3),  # type: ignore[call-arg] # must be refused
+            "Unexpected keyword",
+        ),
+        (
+            lambda: TradingConfig(action={"kind": "orders"}),  # type: ignore[arg-type] # likewise
+            "'simplex', 'long_short'",
+        ),
     ],
 )
 def test_faulty_configurations(build: Any, message: str) -> None:
