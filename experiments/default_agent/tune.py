@@ -1,8 +1,8 @@
 """Choice of the default agent's hyper-parameters, on data and seeds that are reported nowhere.
 
 Only bars before 2010 are read: two splits of the default stocks whose last spans end before the
-test span of the default job begins, and seeds from 100 on. Each candidate changes the default
-configuration in one respect or a few; each is judged by its log growth a year less that of equal
+test span of the default job begins, and seeds from 100 on. Each candidate changes the starting
+point (the default configuration with `START`) in one respect or a few; each is judged by its log growth a year less that of equal
 weight rebalanced at every bar, both after costs. Results are appended to `tuning.jsonl`; what is
 there is not repeated, so the study can be stopped and gone on with.
 
@@ -47,8 +47,13 @@ FEW_FEATURES = (
     "{name: momentum,parameters: {horizon: 63}},"
     "{name: realised_volatility,parameters: {window: 63}},high_distance]"
 )
+START = (
+    "schedule.total_steps=600000",
+    "schedule.checkpoint_steps=60000",
+    "agent.ppo.learning_rate=5e-4",
+)
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "default": (),
+    "start": (),
     "steps 200k": ("schedule.total_steps=200000", "schedule.checkpoint_steps=20000"),
     "steps 1.5M": ("schedule.total_steps=1500000", "schedule.checkpoint_steps=150000"),
     "actor rate 1e-4": ("agent.ppo.learning_rate=1e-4",),
@@ -74,7 +79,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 
 
 def configuration(candidate: str, split: str) -> TrainConfig:
-    """The default job with a candidate's changes, on one of the tuning splits."""
+    """The starting point with a candidate's changes, on one of the tuning splits."""
     until, validation, test = SPLITS[split]
     changes = [
         f"split.train=['2000-03-01','{until}']",
@@ -83,6 +88,7 @@ def configuration(candidate: str, split: str) -> TrainConfig:
         "data.end=2009-12-31",
         "data.symbols=[AAPL,GOOG,IBM,MSFT]",
         "tracking=journal",
+        *START,
         *CANDIDATES[candidate],
     ]
     with initialize_config_module("conf", version_base="1.3"):
