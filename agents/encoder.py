@@ -25,7 +25,7 @@ EncoderPath = Literal["series", "unique", "window"]
 class EncoderConfig:
     """Size of the market encoder."""
 
-    window: Annotated[int, Field(ge=1)] = 16
+    window: Annotated[int, Field(ge=1)] = 10
     """Bars that a window holds, the current one included, >= 1."""
     channels: Annotated[int, Field(ge=1)] = 16
     """Width of the projection of a single bar, >= 1."""

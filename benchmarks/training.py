@@ -34,7 +34,7 @@ from benchmarks.peers.setup import PeerError, versions_of
 from benchmarks.record import RESULTS, spread, write
 
 HERE = Path(__file__).resolve().parent
-NUM_ENVS, STEPS, MINIBATCH, EPOCHS, WINDOW = 256, 128, 8192, 4, 16
+NUM_ENVS, STEPS, MINIBATCH, EPOCHS, WINDOW = 256, 128, 8192, 4, 10
 ROLLOUT = NUM_ENVS * STEPS
 FIGURES = ("steps_per_second", "steps_per_cpu_second")
 

@@ -2,9 +2,10 @@
 
 Only bars before 2010 are read: two splits of the default stocks whose last spans end before the
 test span of the default job begins, and seeds from 100 on. Each candidate changes the starting
-point (the default configuration with `START`) in one respect or a few; each is judged by its log growth a year less that of equal
-weight rebalanced at every bar, both after costs. Results are appended to `tuning.jsonl`; what is
-there is not repeated, so the study can be stopped and gone on with.
+point (the default configuration with `START`) in one respect or a few; each is judged by its log
+growth a year less that of equal weight rebalanced at every bar, both after costs. Results are
+appended to `tuning.jsonl`; what is there is not repeated, so the study can be stopped and gone on
+with.
 
     python -m experiments.default_agent.tune             # run what is missing (about half an hour)
     python -m experiments.default_agent.tune --table     # the table of README.md

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
 import conf
-from training.config import TrainConfig, differences
+from training.config import AgentConfig, TrainConfig, differences
 from training.errors import ConfigError
 
 CONF = Path(conf.__file__).parent
@@ -52,6 +52,10 @@ def test_the_files_say_every_value_so_that_each_can_be_overridden_by_its_name() 
     written = set(flat(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]  # a mapping at its root
     known = set(flat(TrainConfig.from_hydra(cfg).to_container()))
     assert known - written == set()
+
+
+def test_the_default_agent_is_the_same_in_python_and_in_the_files() -> None:
+    assert TrainConfig.from_hydra(composed()).agent == AgentConfig()
 
 
 def test_a_configuration_file_gives_an_equal_configuration(tmp_path: Path) -> None:

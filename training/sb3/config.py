@@ -16,11 +16,11 @@ class PPOConfig:
 
     steps: Count = 128
     """Steps of each environment between two updates, >= 1."""
-    minibatch: Annotated[int, Field(ge=2)] = 8192
+    minibatch: Annotated[int, Field(ge=2)] = 2048
     """Samples of a gradient step; must divide steps * environments."""
     epochs: Count = 4
     """Passes over a rollout, >= 1."""
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = 1e-3
     """Adam's step size of the actor."""
     critic_learning_rate: Positive = 1e-3
     """Adam's step size of the critic."""

@@ -195,7 +195,7 @@ def test_refusals() -> None:
     name: Any = "CartPole-v1"
     with pytest.raises(ValueError, match=r"minibatch: must divide .* = 128 \* 8 = 1024, was 1000"):
         MarketPPO(env, features, config=PPOConfig(minibatch=1000), policy=small_policy())
-    with pytest.raises(ValueError, match=r"policy.encoder.window: must be <= .* = 4 .*, was 16"):
+    with pytest.raises(ValueError, match=r"policy.encoder.window: must be <= .* = 4 .*, was 10"):
         MarketPPO(env, features, config=PPOConfig(minibatch=128))
     with pytest.raises(TypeError, match="expected index observations, found 'window'"):
         MarketPPO(make_env(observation="window"), features)
