@@ -1,0 +1,1 @@
+"""Whether the same learner can time an index."""
