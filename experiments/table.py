@@ -18,7 +18,7 @@ def points(interval: dict[str, float]) -> str:
 def figures_table(document: dict[str, Any]) -> str:
     """Mean figures by policy."""
     lines = [
-        "| policy | growth | volatility | Sharpe | drawdown | turnover a year | costs, bps a year |",
+        "| policy | growth | volatility | Sharpe | drawdown | turnover a year | costs, bps |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in document["figures"].items():
