@@ -10,12 +10,15 @@ from markets.inspection import suspicious
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
-from training.learning import IRRELEVANT, Watch, checkpoints, learn
+from training.learning import Watch, checkpoints, learn
 from training.preparation import Prepared, keep_manifest, prepare
 from training.progress import TrainingProgress
 from training.runtime import limit_torch_threads, resolve_device
 from training.signals import StopRequest
 from training.tracking.tracker import RunTracker
+
+ELSEWHERE = ("threads", "device", "tracking")
+"""Parts of the configuration that may differ when a run is resumed: they change no result."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,7 +65,7 @@ def resume_job(folder: str, overrides: DictConfig) -> Path:
     faults = [
         f"{name}: expected {old!r} as the run was started, was {new!r}"
         for name, old, new in differences(saved, config.to_container())
-        if name.split(".")[0] not in IRRELEVANT
+        if name.split(".")[0] not in ELSEWHERE
     ]
     if faults:
         raise ConfigError(f"{path} cannot be resumed as another run:\n" + "\n".join(faults))

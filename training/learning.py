@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.policy import TorchPolicy
 from envs.simulator import Simulator
+from evaluation import metrics
 from evaluation.backtest import backtest
 from training.checkpoint import CheckpointError, CheckpointStore, load
 from training.config import TrainConfig
@@ -26,7 +27,7 @@ Log = Callable[[Mapping[str, float], int], None]
 Advance = Callable[[int, float | None], None]
 """Takes the environment steps so far and the mean episode reward, None when unknown."""
 
-IRRELEVANT = ("name", "seeds", "runs", "run", "threads", "device", "evaluation", "tracking", "fold")
+IRRELEVANT = ("name", "seeds", "runs", "run", "threads", "device", "evaluation", "tracking")
 """Parts of the configuration that do not change what a seed learns."""
 
 
@@ -129,7 +130,7 @@ def choose(path: Path | None, model: MarketPPO) -> None:
 def learner_text(config: TrainConfig, seed: int) -> str:
     """The part of the configuration that decides what a seed learns, as YAML."""
     kept = {k: v for k, v in config.to_container().items() if k not in IRRELEVANT}
-    return yaml.safe_dump(kept | {"seed": seed, "fold": config.fold}, sort_keys=True)
+    return yaml.safe_dump(kept | {"seed": seed}, sort_keys=True)
 
 
 class _Callback(BaseCallback):
@@ -194,7 +195,8 @@ class _Callback(BaseCallback):
         ledger = backtest(
             policy_of(model, self._prepared), self._prepared.market, self._env, rows, seed=0
         )
-        growth = float(np.log(ledger.equity[-1] / ledger.equity[0]) / (len(ledger.equity) - 1))
+        # Of returns with a floor: the score of a ruined account is low, not undefined.
+        growth = float(metrics.log_returns(ledger.returns).mean())
         self._watch.log({"validation/log_growth_per_bar": growth}, model.num_timesteps)
         return growth
 

@@ -163,8 +163,11 @@ def test_a_stopped_run_has_a_checkpoint_and_says_how_to_go_on(
 def test_a_run_cannot_be_resumed_as_another_one(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", f"resume={finished}", "agent.ppo.epochs=9", "env.fee.bps=7"]) == 2
+    words = ["agent.ppo.epochs=9", "env.fee.bps=7", "seeds=2", "fold=1"]
+    assert main(["train", f"resume={finished}", *words]) == 2
     message = capsys.readouterr().err
+    assert "seeds: expected 1 as the run was started, was 2" in message
+    assert "fold: expected 0 as the run was started, was 1" in message
     assert "agent.ppo.epochs: expected 2 as the run was started, was 9" in message
     assert "env.fee.bps: expected 1.0 as the run was started, was 7.0" in message
 
