@@ -74,8 +74,8 @@ def after_replaced_by_noise(bars: Bars, last: int, seed: int) -> Bars:
     known, unknown = bars.actions, noise.actions
     frames = [known.to_pandas()[known.ex_ts <= now], unknown.to_pandas()[unknown.ex_ts > now]]
     actions = CorporateActions.from_pandas(pd.concat(frames))
-    known_as = {"actions": actions, "instruments": bars.instruments}
-    return Bars.from_arrays(bars.ts_event, bars.symbols, **arrays, **known_as)
+    arrays |= {"actions": actions, "instruments": bars.instruments}
+    return Bars.from_arrays(bars.ts_event, bars.symbols, **arrays)
 
 
 def flat_bars(close_TA: list[list[float]], actions: list[tuple[str, int, str, float]]) -> Bars:
