@@ -8,7 +8,8 @@ variable                        value                  why
 ==============================  =====================  ==========================================
 ``OMP_NUM_THREADS`` and its     the wanted threads     with more threads than free cores, small
 kin (``MKL_``, ``OPENBLAS_``,                          networks were measured an order of
-``NUMEXPR_``, ``NUMBA_``)                              magnitude slower
+``NUMEXPR_``, ``NUMBA_``)                              magnitude slower; ``NUMBA_`` only where
+                                                       numba is not imported yet
 ``RAY_USAGE_STATS_ENABLED``     ``0``                  nothing leaves the machine unasked
 ``MLFLOW_DISABLE_TELEMETRY``    ``true``               the same
 ``HF_HUB_DISABLE_TELEMETRY``    ``1``                  the same, where an agent brings the hub in
@@ -109,6 +110,10 @@ def configure_process(threads: int | None = None, device: Device = "auto") -> Pr
     if late:
         _log.debug("%s imported before the process was set up", ", ".join(late))
     values = dict.fromkeys(THREAD_VARIABLES, str(wanted)) | dict(PRIVACY_VARIABLES)
+    if "numba" in sys.modules:
+        # numba reads its variable again before each compilation and refuses another number once
+        # its threads run; limit_torch_threads tells it the number instead.
+        del values["NUMBA_NUM_THREADS"]
     if device == "cpu":
         values["CUDA_VISIBLE_DEVICES"] = ""
     kept = _set_missing(os.environ, values)

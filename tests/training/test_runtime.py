@@ -177,6 +177,7 @@ def test_configured_threads_count_unless_the_user_has_set_them() -> None:
 @pytest.mark.usefixtures("former_environment")
 def test_second_call_may_change_what_the_first_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_SET_HERE", {})
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     for name in runtime.THREAD_VARIABLES:
         os.environ.pop(name, None)
     os.environ["MKL_NUM_THREADS"] = "7"
@@ -184,6 +185,36 @@ def test_second_call_may_change_what_the_first_has_set(monkeypatch: pytest.Monke
     assert runtime.configure_process(3).kept == ("MKL_NUM_THREADS",)
     values = [os.environ[name] for name in runtime.THREAD_VARIABLES]
     assert values == ["3", "7", "3", "3", "3"]
+
+
+def test_numba_that_is_imported_goes_on_compiling() -> None:
+    program = (
+        "import numba, os\n"
+        "from training.runtime import configure_process, limit_torch_threads\n"
+        "numba.njit(parallel=True)(lambda: 1)()\n"
+        "before = numba.get_num_threads()\n"
+        "for threads in (1, before + 1):\n"
+        "    configure_process(threads)\n"
+        "    limit_torch_threads(threads)\n"
+        "    assert numba.njit(lambda x: x + 1)(1) == 2\n"
+        "    print(numba.get_num_threads() - min(threads, before))\n"
+        "print(os.environ.get('NUMBA_NUM_THREADS'), os.environ['OMP_NUM_THREADS'])\n"
+        "print(before)\n"
+    )
+    for user in ({}, {"NUMBA_NUM_THREADS": "2"}):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=CLEAN | user,
+            cwd=Path(runtime.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        first, second, numba_text, openmp_text, before = done.stdout.split()
+        assert (first, second) == ("0", "0")
+        assert numba_text == user.get("NUMBA_NUM_THREADS", "None")
+        assert int(openmp_text) == int(before) + 1
 
 
 def test_container_quota_bounds_the_cores(tmp_path: Path) -> None:
