@@ -1,9 +1,9 @@
 """Keep secrets out of everything that a run writes down.
 
 A *secret* is the value of an environment variable whose name looks like one (``KEY``, ``TOKEN``,
-``SECRET``, ``PASSWORD``, ``CREDENTIAL``), a configuration value under such a name, and the
-``user:password@`` part of a URI. Configuration artefacts, tags, journals and log records pass
-through here before they are written.
+``SECRET``, ``PASSWORD``, ``CREDENTIAL``, ``AUTH`` ...), a configuration value under such a name,
+and the ``user:password@`` or ``token@`` part of a URI. Configuration artefacts, tags, journals
+and log records pass through here before they are written.
 """
 
 import logging
@@ -19,12 +19,25 @@ MIN_LENGTH = 6
 """Shorter values (``1``, ``true``, ``eu``) are no secrets; masking them would mangle every text."""
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW(?:OR)?D|CREDENTIAL", re.IGNORECASE)
-_SECRET_FIELD = re.compile(
-    r"(?:^|[_.-])(?:api_?key|access_?key|secret(?:_?key)?|private_?key|key_id|token|password|passwd"
-    r"|credentials?)$",
+_LIKELY_NAME = re.compile(
+    r"PASSPHRASE|PWD|_PAT$|DSN|COOKIE"
+    r"|(?<!ASK)(?<!BY)(?<!COM)PASS(?![A-Z])"  # neither SSH_ASKPASS, a program, nor PGPASSFILE
+    r"|AUTH(?!OR(?!I[SZ]))",  # neither GIT_AUTHOR_NAME nor XAUTHORITY
     re.IGNORECASE,
 )
-_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:'\"]*:[^\s/@'\"]*@")
+# The shell's working directories, and what says where something lies.
+_PLACE_NAME = re.compile(r"^(?:OLD)?PWD$|_(?:SOCK|FILE|PATH|DIR)$", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"(?:^|[_.-])(?:api_?key|access_?key|secret(?:_?key)?|private_?key|key_id|tokens?|password|passwd"
+    r"|pwd|passphrase|credentials?|secrets|auth|authorization)$"
+    r"|(?:^|[_.-])(?:secrets|tokens|credentials)\.",  # a table of them
+    re.IGNORECASE,
+)
+_USER_INFO = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)"
+    # Up to the last @ of the authority; else a password with a bare slash, which is no port.
+    r"(?:[^\s/?#'\"]+|[^\s/?#:'\"\[]*:(?!/|\d+\W)[^\s'\"]+)@"
+)
 _QUERY = re.compile(
     r"(?P<name>[?&](?:api_?key|access_?token|token|secret|password|signature)=)[^&\s'\"]+",
     re.IGNORECASE,
@@ -45,7 +58,7 @@ class Redactor:
         values = {
             value.strip()
             for name, value in variables.items()
-            if _SECRET_NAME.search(name)
+            if _is_secret_name(name)
             and len(value.strip()) >= MIN_LENGTH
             and value.strip().lower() not in _HARMLESS
         }
@@ -68,12 +81,14 @@ class Redactor:
 
         Args:
             value: The data; left as it is.
-            field: Name under which the value stands. A non-empty string or bytes value under a
+            field: Name (or dotted path) under which the value stands. A non-empty string under a
                 secret's name (``api_key``, ``password`` ...) is masked whatever it holds.
         """
         if isinstance(value, Mapping):
             return {
-                self.text(key) if isinstance(key, str) else key: self.value(item, field=str(key))
+                self.text(key) if isinstance(key, str) else key: self.value(
+                    item, field=f"{field}.{key}" if field else str(key)
+                )
                 for key, item in value.items()
             }
         if isinstance(value, list | tuple):
@@ -88,6 +103,13 @@ class Redactor:
             self.text(name): MASK if text and _SECRET_FIELD.search(name) else self.text(text)
             for name, text in values.items()
         }
+
+
+def _is_secret_name(name: str) -> bool:
+    """Whether an environment variable of this name holds a secret."""
+    if _SECRET_NAME.search(name):
+        return True
+    return bool(_LIKELY_NAME.search(name)) and not _PLACE_NAME.search(name)
 
 
 def _pattern(secret: str) -> str:

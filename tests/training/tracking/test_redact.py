@@ -36,6 +36,47 @@ def test_harmless_values_stay() -> None:
     assert Redactor(ENVIRONMENT | {"KEY_REGION": "us", "KEYMAP": "de"}).text(text) == text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SMTP_PASS",
+        "DBPASS",
+        "MYSQL_PWD",
+        "HTTP_AUTH",
+        "PROXY_AUTHORIZATION",
+        "GITHUB_PAT",
+        "SSH_PASSPHRASE",
+        "SENTRY_DSN",
+        "SESSION_COOKIE",
+        "KEY_FILE",
+        "smtp_pass",
+    ],
+)
+def test_other_names_of_secrets_are_known(name: str) -> None:
+    assert Redactor({name: "/s3cret-value"}).text("a /s3cret-value b") == f"a {MASK} b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PWD",
+        "OLDPWD",
+        "SSH_AUTH_SOCK",
+        "XAUTHORITY",
+        "SSH_ASKPASS",
+        "PGPASSFILE",
+        "GIT_AUTHOR_NAME",
+        "HTTP_COOKIE_FILE",
+        "PATH",
+        "PATTERN",
+        "COMPASS_HOME",
+        "BYPASS_HOSTS",
+    ],
+)
+def test_places_and_people_are_no_secrets(name: str) -> None:
+    assert Redactor({name: "/home/user/work"}).text("in /home/user/work") == "in /home/user/work"
+
+
 def test_short_secrets_match_whole_words_only() -> None:
     redactor = Redactor({"A_TOKEN": "reward"})
     assert redactor.text("rewards reward") == f"rewards {MASK}"
@@ -52,6 +93,15 @@ def test_longer_secret_wins_over_one_that_it_contains() -> None:
         ("postgresql+psycopg2://me:pw@db:5432/x", "postgresql+psycopg2://***@db:5432/x"),
         ("https://user:p%40ss@host/path?a=1", "https://***@host/path?a=1"),
         ("https://host/data?api_key=12345&x=2", "https://host/data?api_key=***&x=2"),
+        ("postgresql://u:p@ss@host/x", "postgresql://***@host/x"),
+        ("postgresql://u:p/s?s@host/x", "postgresql://***@host/x"),
+        ("https://TOKEN@host/a@b", "https://***@host/a@b"),
+        ("'https://TOKEN@host', a@b", "'https://***@host', a@b"),
+        ("https://host?mail=a@b", "https://host?mail=a@b"),
+        ("http://localhost:5000/a@b", "http://localhost:5000/a@b"),
+        ("http://[::1]:5000/a@b", "http://[::1]:5000/a@b"),
+        ("file:///C:/a@b", "file:///C:/a@b"),
+        ("https://***@host", "https://***@host"),
         ("http://localhost:5000", "http://localhost:5000"),
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
     ],
@@ -73,6 +123,16 @@ def test_nested_data_is_masked_by_value_and_by_name() -> None:
         MASK: 1,
         "password": "",
     }
+
+
+def test_other_fields_of_secrets_are_known() -> None:
+    names = ["authorization", "auth", "pwd", "db_passphrase", "secrets", "tokens"]
+    fields = dict.fromkeys(names, "x")
+    assert Redactor({}).value(fields) == dict.fromkeys(names, MASK)
+    assert Redactor({}).strings(fields) == dict.fromkeys(names, MASK)
+    nested = {"a": {"secrets": {"exchange": "x"}}, "author": "me", "max_tokens": 8}
+    assert Redactor({}).value(nested) == nested | {"a": {"secrets": {"exchange": MASK}}}
+    assert Redactor({}).strings({"a.secrets.exchange": "x"}) == {"a.secrets.exchange": MASK}
 
 
 def test_flat_tables_are_masked_by_name() -> None:
