@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markets.atomic import write_whole
 from training.tracking.journal import FILE_NAME, Entry, read_journal
@@ -17,6 +18,9 @@ from training.tracking.mlflow_store import (
     metric_name,
 )
 from training.tracking.redact import Redactor
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +170,37 @@ class JournalSender:
             if (name, entry.step) not in self._repeated
         ]
         for start in range(0, len(metrics), METRICS_PER_CALL):
-            self._store.log_metrics(run_id, metrics[start : start + METRICS_PER_CALL])
+            refused = self._log_accepted(run_id, metrics[start : start + METRICS_PER_CALL])
+            if refused:
+                names = sorted({metric.key for metric, _ in refused})
+                _log.warning(
+                    "%s refuses %d of the metrics (%s) of %s, passed over: %s",
+                    self._store.name,
+                    len(refused),
+                    ", ".join(names[:10]),
+                    self.journal,
+                    self._redactor.text(str(refused[0][1])),
+                )
+
+    def _log_accepted(
+        self, run_id: str, metrics: "list[Metric]"
+    ) -> "list[tuple[Metric, Exception]]":
+        """Send metrics; a refused batch is halved until only the faulty ones are left.
+
+        Returns:
+            Those that the store will never take, and why.
+        """
+        try:
+            self._store.log_metrics(run_id, metrics)
+        except Exception as error:
+            if not _is_permanent(error):
+                raise
+            if len(metrics) == 1:
+                return [(metrics[0], error)]
+            middle = len(metrics) // 2
+            first = self._log_accepted(run_id, metrics[:middle])
+            return first + self._log_accepted(run_id, metrics[middle:])
+        return []
 
     def _send_artifact(self, run_id: str, entry: Entry) -> None:
         path = self.folder / str(entry.data.get("path"))

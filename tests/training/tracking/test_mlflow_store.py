@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.telemetry.utils import is_telemetry_disabled
@@ -175,6 +176,40 @@ def test_refused_record_does_not_hold_back_the_others(
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.metrics == {"x": 1.0}
+
+
+def test_refused_metric_does_not_take_its_batch_along(
+    tmp_path: Path,
+    store_uri: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = MlflowStore.log_metrics
+
+    def log_metrics(self: MlflowStore, run_id: str, metrics: Sequence[Metric]) -> None:
+        if any(metric.key == "bad" for metric in metrics):
+            raise MlflowException("no such metric", error_code=INVALID_PARAMETER_VALUE)
+        real(self, run_id, metrics)
+
+    monkeypatch.setattr(MlflowStore, "log_metrics", log_metrics)
+    tracker = RunTracker(tmp_path / "run", TrackingConfig(uri=store_uri, batch_seconds=60))
+    tracker.start({})
+    for step in range(20):
+        tracker.log_metrics(
+            {"x": float(step), "y": 0.5} | ({"bad": 1.0} if step == 7 else {}), step
+        )
+    assert tracker.finish()
+    warnings = [text for text in caplog.messages if "refuses" in text]
+    assert len(warnings) == 1
+    assert "refuses 1 of the metrics (bad)" in warnings[0]
+    client = client_for(resolve_uri(store_uri))
+    experiment = client.get_experiment_by_name("perennial")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics == {"x": 19.0, "y": 0.5}
+    for name in ("x", "y"):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert sorted(metric.step for metric in history) == list(range(20))
 
 
 @contextmanager
