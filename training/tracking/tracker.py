@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,9 @@ from training.tracking.journal import (
     first_metrics,
     read_journal,
 )
-from training.tracking.mlflow_store import MlflowStore, preload, resolve_uri
+from training.tracking.mlflow_store import MlflowStore, TrackingError, preload, resolve_uri
 from training.tracking.provenance import provenance_tags
-from training.tracking.redact import Redactor, redact_uri
+from training.tracking.redact import MASK, Redactor, redact_uri
 from training.tracking.sender import JournalSender
 
 _log = logging.getLogger(__name__)
@@ -39,12 +40,15 @@ class TrackingSession:
 
     Args:
         config: Where and how to track.
+
+    Raises:
+        TrackingError: The store's URI is a masked one, read back from a run's ``config.yaml``.
     """
 
     def __init__(self, config: TrackingConfig) -> None:
         self.config = config
         self.redactor = Redactor()
-        self.store = MlflowStore(resolve_uri(config.uri), config.experiment)
+        self.store = MlflowStore(_store_uri(config), config.experiment)
         self.courier = Courier(config.batch_seconds, self.store.name)
 
 
@@ -310,6 +314,19 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]
         else:
             flat[path] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def _store_uri(config: TrackingConfig) -> str:
+    """The store; for a masked URI the environment's, as a record holds no password."""
+    chosen = config.uri
+    if chosen and MASK in chosen:
+        chosen = os.environ.get("MLFLOW_TRACKING_URI") or chosen
+    if config.mlflow and chosen and MASK in chosen:
+        raise TrackingError(
+            f"tracking.uri: expected a tracking URI with its password, found {chosen}, the masked "
+            "one of a run's record; give tracking.uri=... again or set MLFLOW_TRACKING_URI"
+        )
+    return resolve_uri(chosen)
 
 
 def _text(value: object) -> str:

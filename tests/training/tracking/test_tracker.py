@@ -20,9 +20,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training.status import read_status
 from training.tracking.config import TrackingConfig
 from training.tracking.journal import JournalError, read_journal
-from training.tracking.mlflow_store import MlflowStore, resolve_uri
+from training.tracking.mlflow_store import MlflowStore, TrackingError, resolve_uri
 from training.tracking.sync import sync_journals
-from training.tracking.tracker import RunTracker, flatten
+from training.tracking.tracker import RunTracker, TrackingSession, flatten
 
 pytestmark = pytest.mark.filterwarnings(
     # MLflow 3.17 uses a loader option that SQLAlchemy 2.1 deprecates.
@@ -363,6 +363,25 @@ def test_full_disk_does_not_hide_the_first_error(
     assert "the end of the run is not recorded" in caplog.text
     os.close(tracker._journal._file)
     tracker._journal._file = -1
+
+
+def test_masked_store_of_a_record_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    masked = tracking("http://***@host:5000")
+    expected = (
+        r"tracking\.uri: expected .* give tracking\.uri=\.\.\. again or set MLFLOW_TRACKING_URI"
+    )
+    with pytest.raises(TrackingError, match=expected):
+        RunTracker(tmp_path / "run", masked)
+    assert not (tmp_path / "run").exists()
+    assert TrackingSession(tracking("http://***@host:5000", mlflow=False)).store.name
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pw@host:5000")
+    assert TrackingSession(masked).store.uri == "http://me:pw@host:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://***@host:5000")
+    with pytest.raises(TrackingError, match=expected):
+        TrackingSession(masked)
 
 
 def test_missing_artifact_is_an_error_at_once(tmp_path: Path, store_uri: str) -> None:
