@@ -123,31 +123,67 @@ class BuyAndHold(Rule):
     fully invested from its first bar and never guesses which assets will come. What
     cannot be traded then gives nothing. Money from an asset that is delisted stays in cash.
 
+    An order may lapse or be filled in part. So a slot stays open until 99 % of it are held, or
+    until its money is spent (less than 1 % of the open slots is left in cash: what is short was
+    lost by the price, not by the fill). Till then each decision asks for the rest of it, out of
+    cash. The others sell for a newcomer again only while cash cannot bring it to 90 % of its slot,
+    which means that their sales lapsed too. A closed slot is never traded on its own account.
+
     Args:
         tradable_TA: whether each asset traded in each bar.
     """
 
     def __init__(self, tradable_TA: NDArray[np.bool_]) -> None:
         super().__init__(tradable_TA)
-        self._bought_NA = np.zeros((0, tradable_TA.shape[1]), dtype=bool)
+        self._forget(0)
 
     def reset(self, num_envs: int) -> None:
         """Forget all episodes; ``num_envs`` accounts follow."""
         super().reset(num_envs)
-        self._bought_NA = np.zeros((num_envs, self._tradable_TA.shape[1]), dtype=bool)
+        self._forget(num_envs)
+
+    def _forget(self, num_envs: int) -> None:
+        shape = (num_envs, self._tradable_TA.shape[1])
+        self._slot_NA = np.zeros(shape)  # the weight asked for; 0 before an asset's first order
+        self._open_NA = np.zeros(shape, dtype=bool)
+        self._funded_NA = np.zeros(shape, dtype=bool)
 
     def _target(self, now: _Decision) -> NDArray[np.float64]:
-        new_NA = now.tradable & ~self._bought_NA
-        kept_N1 = np.sum(self._bought_NA & (now.held > 0.0), axis=1, keepdims=True)
-        slots_N1 = np.maximum(kept_N1 + np.sum(new_NA, axis=1, keepdims=True), 1)
-        self._bought_NA |= new_NA
+        base_NA = self._completed(now)
+        new_NA = now.tradable & (self._slot_NA == 0.0)
+        owned_NA = (self._slot_NA > 0.0) & (self._open_NA | (now.held > 0.0))
+        new_N1 = new_NA.sum(axis=1, keepdims=True)
+        slots_N1 = np.maximum(owned_NA.sum(axis=1, keepdims=True) + new_N1, 1)
         frozen_NA = np.where(now.tradable, 0.0, now.held)
         movable_N1 = np.clip(1.0 - frozen_NA.sum(axis=1, keepdims=True), 1e-12, 1.0)
-        asked_N1 = np.sum(new_NA, axis=1, keepdims=True) / slots_N1
-        given_N1 = np.minimum(asked_N1, movable_N1)
+        given_N1 = np.minimum(new_N1 / slots_N1, movable_N1)
         scale_N1 = 1.0 - given_N1 / movable_N1
-        newcomers_NA = new_NA * given_N1 / np.maximum(new_NA.sum(axis=1, keepdims=True), 1)
-        return np.asarray(np.where(now.tradable, now.held * scale_N1, frozen_NA) + newcomers_NA)
+        newcomers_NA = new_NA * given_N1 / np.maximum(new_N1, 1)
+        self._slot_NA = np.where(self._open_NA, self._slot_NA * scale_N1, self._slot_NA)
+        self._slot_NA = np.where(new_NA, newcomers_NA, self._slot_NA)
+        self._open_NA |= new_NA
+        self._funded_NA |= new_NA & ~owned_NA.any(axis=1, keepdims=True)
+        return np.asarray(np.where(now.tradable, base_NA * scale_N1, frozen_NA) + newcomers_NA)
+
+    def _completed(self, now: _Decision) -> NDArray[np.float64]:
+        """Weights held, with the open slots filled from cash and, unfunded, by the others."""
+        cash_N1 = np.clip(1.0 - now.held.sum(axis=1, keepdims=True), 0.0, 1.0)
+        self._open_NA &= now.held < 0.99 * self._slot_NA
+        open_N1 = np.sum(self._slot_NA * self._open_NA, axis=1, keepdims=True)
+        self._open_NA &= ~self._funded_NA | (cash_N1 >= 0.01 * open_N1)
+        short_NA = np.where(self._open_NA & now.tradable, self._slot_NA - now.held, 0.0)
+        short_N1 = short_NA.sum(axis=1, keepdims=True)
+        filled_NA = short_NA * np.minimum(1.0, cash_N1 / np.where(short_N1 > 0.0, short_N1, 1.0))
+        left_NA = short_NA - filled_NA
+        self._funded_NA |= self._open_NA & now.tradable & (left_NA <= 0.1 * self._slot_NA)
+        lacking_NA = np.where(self._funded_NA, 0.0, left_NA)
+        lacking_N1 = lacking_NA.sum(axis=1, keepdims=True)
+        sellers_NA = np.where(now.tradable & ~self._open_NA, now.held, 0.0)
+        sellers_N1 = sellers_NA.sum(axis=1, keepdims=True)
+        raised_N1 = np.minimum(lacking_N1, sellers_N1)
+        sold_NA = sellers_NA * raised_N1 / np.where(sellers_N1 > 0.0, sellers_N1, 1.0)
+        bought_NA = lacking_NA * raised_N1 / np.where(lacking_N1 > 0.0, lacking_N1, 1.0)
+        return np.asarray(now.held + filled_NA + bought_NA - sold_NA)
 
 
 class InverseVolatility(Rule):

@@ -21,10 +21,10 @@ from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
 from evaluation import metrics
 from evaluation.ledger import TERMS, TRADING_COSTS, Ledger, LedgerMetadata, Trades
+from markets.times import measured_per_year
 
 __all__ = ["Run", "backtest", "backtest_many", "config_sha256", "periods_per_year"]
 
-_NANOSECONDS_PER_YEAR = 365.25 * 86_400e9
 _COST_COLUMNS = [TERMS.index(name) for name in TRADING_COSTS]
 _PRESCIENT = "Orders filled at the close that the decision had already seen: too good to be true."
 
@@ -135,12 +135,14 @@ def config_sha256(config: TradingConfig) -> str:
 
 
 def periods_per_year(ts_event: NDArray[np.int64]) -> float:
-    """Bars per year of 365.25 days, measured over the whole axis (about 252 for daily bars).
+    """Bars per year of 365.25 days, measured on the axis without its holes of more than ten days.
+
+    About 252 for daily bars; times the bars of a session for bars within a day.
 
     Args:
         ts_event: bar times, ns UTC, increasing; at least two.
     """
-    return (len(ts_event) - 1) * _NANOSECONDS_PER_YEAR / float(ts_event[-1] - ts_event[0])
+    return measured_per_year(ts_event)
 
 
 def _act(runs: Sequence[Run], slices: Sequence[slice], simulator: Simulator) -> NDArray[np.float64]:

@@ -154,11 +154,33 @@ class CorporateActions(FrozenArrays):
         return self.take(np.array([symbol in wanted for symbol in self.symbol], bool))
 
     def not_before(self, day_ns: int) -> "CorporateActions":
-        """The same actions with earlier ex-dates moved up to `day_ns`."""
+        """The same actions with earlier ex-dates moved up to `day_ns`.
+
+        Those of one symbol that meet on that day become one split, their product, and one
+        dividend, their sum in the shares after the splits.
+        """
         if bool((self.ex_ts >= day_ns).all()):
             return self
-        ex_ts = np.maximum(self.ex_ts, day_ns)
-        return CorporateActions(self.symbol, ex_ts, self.kind, self.value)
+        late = self.ex_ts > day_ns
+        split: dict[str, float] = {}
+        dividend: dict[str, float] = {}
+        for k in np.flatnonzero(~late).tolist():
+            symbol, value = self.symbol[k], float(self.value[k])
+            if self.kind[k] == "split":
+                split[symbol] = split.get(symbol, 1.0) * value
+                if symbol in dividend:
+                    dividend[symbol] /= value
+            else:
+                dividend[symbol] = dividend.get(symbol, 0.0) + value
+        rest = self.take(late)
+        kinds: list[ActionKind] = ["split"] * len(split)
+        kinds += ["dividend"] * len(dividend)
+        return CorporateActions(
+            (*split, *dividend, *rest.symbol),
+            np.concatenate([np.full(len(kinds), day_ns, np.int64), rest.ex_ts]),
+            (*kinds, *rest.kind),
+            np.concatenate([[*split.values(), *dividend.values()], rest.value]),
+        )
 
     def split_adjusted(self) -> "CorporateActions":
         """Dividends only, each in the shares of the start: times the splits before it."""

@@ -17,7 +17,7 @@ from markets.frozen import FrozenArrays
 from markets.instruments import Instrument, instruments_for
 from markets.reading import check_symbols, read_contents
 from markets.records import FIELDS, Records
-from markets.times import TimeLike, show, to_ns
+from markets.times import TimeLike, measured_per_year, show, to_ns
 from markets.validation import (
     BarsError,
     Repair,
@@ -26,8 +26,6 @@ from markets.validation import (
     time_findings,
     value_findings,
 )
-
-_NS_PER_YEAR = 365.25 * NS_PER_DAY
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -236,9 +234,8 @@ class Bars(FrozenArrays):
         """Bars in a year of 365.25 days, for annualisation.
 
         With one calendar for all instruments: its sessions per year times the median number of
-        bars in a day. Without one, or with bars of a week and longer: the number of intervals
-        over their summed length, leaving out holes of more than ten days (or five median
-        intervals), so that data of separate days or years are not diluted.
+        bars in a day. Without one, or with bars of a week and longer: `measured_per_year`, the
+        number of intervals over their summed length without the holes.
 
         Raises:
             BarsError: There is but one bar and no calendar.
@@ -254,8 +251,7 @@ class Bars(FrozenArrays):
             return sessions_per_year(name, first, last) * per_day
         if self.num_bars < 2:
             raise BarsError("bars_per_year: expected at least 2 bars or a calendar, found 1 bar")
-        step = step[step <= max(10.0 * NS_PER_DAY, 5.0 * float(np.median(step)))]
-        return float(len(step) / step.sum() * _NS_PER_YEAR)
+        return measured_per_year(self.ts_event)
 
     @cached_property
     def split_TA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix

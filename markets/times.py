@@ -1,10 +1,11 @@
-"""Reading a time given by a user: text, date, datetime, Timestamp or integer nanoseconds."""
+"""Reading times given by a user (text, date, datetime, integer ns), and how dense times are."""
 
 import re
 from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from markets.calendars import NS_PER_DAY
 from markets.errors import MarketDataError
@@ -12,6 +13,7 @@ from markets.errors import MarketDataError
 TimeLike = str | date | datetime | pd.Timestamp | np.datetime64 | int
 """A point in time. Naive means UTC; an integer counts ns since 1970 UTC."""
 
+_NS_PER_YEAR = 365.25 * NS_PER_DAY
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -50,6 +52,23 @@ def to_ns(value: TimeLike, *, last: bool = False) -> int:
             f"time: expected ISO 8601 text, a datetime or ns since 1970, found {value!r}"
         ) from error
     return start + NS_PER_DAY - 1 if whole_day and last else start
+
+
+def measured_per_year(ts_event: NDArray[np.int64]) -> float:
+    """Bars in a year of 365.25 days: the number of intervals over their summed length.
+
+    Nights, weekends and holidays count as time. Holes of more than ten days (or five median
+    intervals, if that is longer) do not, so that separate weeks or years are not diluted.
+
+    Args:
+        ts_event: Times of the bars, ns UTC, increasing, at least two, shape (T,).
+
+    Returns:
+        Bars per year: about 252 for daily bars of a stock exchange.
+    """
+    step = np.diff(ts_event).astype(np.float64)
+    step = step[step <= max(10.0 * NS_PER_DAY, 5.0 * float(np.median(step)))]
+    return float(len(step) / step.sum() * _NS_PER_YEAR)
 
 
 def show(ts_event: int) -> str:

@@ -65,8 +65,34 @@ def test_between_scheduled_bars_nothing_is_ordered() -> None:
 def test_buy_and_hold_holds() -> None:
     rule = begun(rules.BuyAndHold(ALL))
     np.testing.assert_allclose(rule.act(observe(0, 0.0, 0.0, 0.0)), np.full((1, 3), 1 / 3))
-    drifted = observe(1, 0.5, 0.125, 0.25)
+    # Bought, and the second fell at once: no cash is left, so nothing is asked again.
+    np.testing.assert_array_equal(rule.act(observe(1, 0.375, 0.25, 0.375)), [[0.375, 0.25, 0.375]])
+    drifted = observe(2, 0.5, 0.125, 0.25)
     np.testing.assert_array_equal(rule.act(drifted), [[0.5, 0.125, 0.25]])
+
+
+def test_buy_and_hold_asks_again_for_what_lapsed_from_cash_alone() -> None:
+    rule = begun(rules.BuyAndHold(ALL))
+    rule.act(observe(0, 0.0, 0.0, 0.0))
+    # The second order lapsed and the others rose: they are not sold.
+    np.testing.assert_array_equal(rule.act(observe(1, 0.375, 0.0, 0.375)), [[0.375, 0.25, 0.375]])
+    np.testing.assert_array_equal(rule.act(observe(2, 0.375, 0.125, 0.375)), [[0.375, 0.25, 0.375]])
+    np.testing.assert_array_equal(rule.act(observe(3, 0.375, 0.25, 0.375)), [[0.375, 0.25, 0.375]])
+    np.testing.assert_array_equal(rule.act(observe(4, 0.375, 0.125, 0.25)), [[0.375, 0.125, 0.25]])
+
+
+def test_buy_and_hold_repeats_the_sales_that_a_newcomer_needs() -> None:
+    tradable = ALL.copy()
+    tradable[:2, 2] = False
+    rule = begun(rules.BuyAndHold(tradable))
+    rule.act(observe(0, 0.0, 0.0, 0.0))
+    rule.act(observe(1, 0.5, 0.5, 0.0))
+    np.testing.assert_allclose(rule.act(observe(2, 0.5, 0.5, 0.0)), np.full((1, 3), 1 / 3))
+    # The sale of the first lapsed; the cash of the second is not enough.
+    lapsed = rule.act(observe(3, 0.5, 0.375, 0.125))
+    np.testing.assert_allclose(lapsed, [[0.5 - 0.5 * 5 / 21, 0.375 - 0.375 * 5 / 21, 1 / 3]])
+    # Then the money is there: only the newcomer trades.
+    np.testing.assert_allclose(rule.act(observe(4, 0.375, 0.25, 0.125))[0, :2], [0.375, 0.25])
 
 
 def test_buy_and_hold_makes_room_for_a_late_starter() -> None:
@@ -77,13 +103,17 @@ def test_buy_and_hold_makes_room_for_a_late_starter() -> None:
     np.testing.assert_array_equal(rule.act(observe(1, 0.75, 0.25, 0.0)), [[0.75, 0.25, 0.0]])
     # The third gets a third; the others give in proportion.
     np.testing.assert_allclose(rule.act(observe(2, 0.75, 0.25, 0.0)), [[0.5, 1 / 6, 1 / 3]])
-    np.testing.assert_allclose(rule.act(observe(3, 0.5, 0.25, 0.25)), [[0.5, 0.25, 0.25]])
+    # What its price loses after the fill is not made up for.
+    fallen = observe(3, 0.5, 0.1875, 0.3125)
+    np.testing.assert_array_equal(rule.act(fallen), [[0.5, 0.1875, 0.3125]])
+    np.testing.assert_array_equal(rule.act(observe(4, 0.5, 0.25, 0.25)), [[0.5, 0.25, 0.25]])
 
 
 def test_buy_and_hold_keeps_the_money_of_a_delisted_asset() -> None:
     rule = begun(rules.BuyAndHold(ALL))
     rule.act(observe(0, 0.0, 0.0, 0.0))
-    np.testing.assert_array_equal(rule.act(observe(1, 0.5, 0.25, 0.0)), [[0.5, 0.25, 0.0]])
+    rule.act(observe(1, 0.375, 0.25, 0.375))
+    np.testing.assert_array_equal(rule.act(observe(2, 0.5, 0.25, 0.0)), [[0.5, 0.25, 0.0]])
 
 
 def test_inverse_volatility_by_hand() -> None:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from envs.config import EpisodeConfig, FeeConfig, LongShortAction, ObservationConfig, TradingConfig
+from agents.rules import BuyAndHold
+from envs.config import (
+    EpisodeConfig,
+    FeeConfig,
+    LongShortAction,
+    ObservationConfig,
+    ParticipationConfig,
+    TradingConfig,
+)
 from envs.market_arrays import MarketArrays
 from envs.simulator import TERM_SIGNS, Simulator
 from envs.simulator import TERMS as SIMULATOR_TERMS
@@ -261,6 +269,65 @@ def test_daily_sessions_are_about_252_a_year() -> None:
     days = np.arange(np.datetime64("2010-01-01"), np.datetime64("2020-01-01"))
     sessions = days[np.is_busday(days)].astype("datetime64[ns]").astype(np.int64)
     assert periods_per_year(sessions) == pytest.approx(5 / 7 * 365.25, abs=0.2)
+
+
+def test_hours_of_sessions_are_counted_with_their_nights() -> None:
+    days = np.arange(np.datetime64("2010-01-01"), np.datetime64("2020-01-01"))
+    sessions = days[np.is_busday(days)].astype("datetime64[ns]").astype(np.int64)
+    hours = (sessions[:, None] + np.arange(14, 21) * 3_600_000_000_000).reshape(-1)
+    assert periods_per_year(hours) == pytest.approx(7 * 5 / 7 * 365.25, rel=1e-3)
+
+
+def test_a_hole_of_years_is_no_time() -> None:
+    days = np.arange(np.datetime64("2010-01-01"), np.datetime64("2020-01-01"))
+    sessions = days[np.is_busday(days)].astype("datetime64[ns]").astype(np.int64)
+    blocks = np.concatenate([sessions[:261], sessions[-261:]])
+    assert periods_per_year(blocks) == pytest.approx(5 / 7 * 365.25, rel=3e-3)
+
+
+def held_market(*, missing: int | None = None) -> MarketArrays:
+    """Two assets at 100 with 1000 shares a bar; the second may lack one bar."""
+    shape = (30, 2)
+    tradable_TA = np.ones(shape, dtype=bool)
+    if missing is not None:
+        tradable_TA[missing, 1] = False
+    return MarketArrays.from_arrays(
+        ts_event=1_577_912_400_000_000_000 + np.arange(30) * 86_400_000_000_000,
+        open_TA=np.full(shape, 100.0),
+        close_TA=np.full(shape, 100.0),
+        volume_TA=np.full(shape, 1000.0),
+        tradable_TA=tradable_TA,
+        symbols=("AAA", "BBB"),
+    )
+
+
+def test_buy_and_hold_buys_after_a_missing_bar_at_the_fill() -> None:
+    market = held_market(missing=6)
+    config = dataclasses.replace(
+        TradingConfig.frictionless(),
+        observation=CONFIG.observation,
+        episode=EpisodeConfig(initial_cash=10_000.0),
+    )
+    ledger = backtest(BuyAndHold(market.tradable_TA), market, config, (5, 30))
+    np.testing.assert_allclose(ledger.weights[1], [0.5, 0.0])
+    # The bar itself is missing at the next decision too: nothing can be asked before bar 7.
+    np.testing.assert_allclose(ledger.weights[3:], 0.5)
+    assert len(ledger.trades.row) == 2
+
+
+def test_buy_and_hold_buys_on_under_a_participation_limit() -> None:
+    market = held_market()
+    config = dataclasses.replace(
+        TradingConfig.frictionless(),
+        observation=CONFIG.observation,
+        participation=ParticipationConfig(maximum=0.1),
+        episode=EpisodeConfig(initial_cash=100_000.0),
+    )
+    ledger = backtest(BuyAndHold(market.tradable_TA), market, config, (5, 30))
+    # 100 of the 500 shares of each asset a bar, then nothing more.
+    expected = np.minimum(0.1 * np.arange(len(ledger.weights)), 0.5)
+    np.testing.assert_allclose(ledger.weights, np.repeat(expected[:, None], 2, axis=1))
+    assert len(ledger.trades.row) == 10
 
 
 def test_fills_at_the_observed_close_are_named() -> None:

@@ -102,6 +102,37 @@ def test_a_slice_carries_its_actions(bars: Bars, data: st.DataObject) -> None:
     assert stepwise == part
 
 
+def test_actions_of_one_gap_are_joined_in_a_slice() -> None:
+    """Two splits and three dividends on days without bars fall on the bar behind the gap."""
+    actions = actions_of(
+        ("A", 2, "dividend", 3.0),
+        ("A", 3, "split", 2.0),
+        ("A", 4, "dividend", 0.5),
+        ("A", 4, "split", 3.0),
+        ("A", 6, "dividend", 0.5),
+        ("A", 7, "split", 0.5),
+        ("B", 3, "dividend", 1.0),
+    )
+    prices = np.full((4, 2), 100.0)
+    columns: dict[str, Any] = dict.fromkeys(("open", "high", "low", "close", "volume"), prices)
+    days = np.array([0, 1, 6, 7])
+    bars = Bars.from_arrays(START + days * DAY, ["A", "B"], **columns, actions=actions)
+    assert bars.split_TA.tolist() == [[1.0, 1.0], [1.0, 1.0], [6.0, 1.0], [0.5, 1.0]]
+    # Three of an old share are 0.5 of each of its six new ones.
+    assert bars.dividend_TA[2].tolist() == [1.5, 1.0]
+    part = bars.rows(2, 4)
+    assert part.actions == actions_of(
+        ("A", 6, "split", 6.0),
+        ("A", 6, "dividend", 1.5),
+        ("A", 7, "split", 0.5),
+        ("B", 6, "dividend", 1.0),
+    )
+    split_TA, dividend_TA = part.actions.on_axis(part.ts_event, part.symbols)
+    np.testing.assert_array_equal(split_TA, bars.split_TA[2:])
+    np.testing.assert_array_equal(dividend_TA, bars.dividend_TA[2:])
+    np.testing.assert_array_equal(part.split_TA, bars.split_TA[2:])
+
+
 @given(bars=markets(), data=st.data())
 def test_split_adjustment_is_causal(bars: Bars, data: st.DataObject) -> None:
     """The past of a longer file is the same: no later action changes an earlier value."""
