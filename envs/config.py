@@ -198,6 +198,9 @@ class ObservationConfig:
     """`window`: copied feature rows; `index`: bar number and account only; `view`: not copied."""
     window: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Feature rows of a window, W, bars (in `index` mode: the least history before a start)."""
+    time_left: bool = True
+    """Whether the account observation tells the part of the episode that is left; False writes a
+    constant 1, so that decisions do not depend on where the span ends."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FROZEN)

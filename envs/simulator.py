@@ -80,7 +80,7 @@ class Simulator:
     bit.
 
     **Observation** (float32): `[bar, account]` or `[window rows, account]`, account = `[weights
-    (A), cash weight, drawdown from the episode's peak, time left]`.
+    (A), cash weight, drawdown from the episode's peak, time left]` (1 if not told).
 
     The public arrays are read-only views of the state after the last call.
 
@@ -194,20 +194,21 @@ class Simulator:
         Raises:
             ValueError: A lane, a seed or a start out of range.
         """
+        numbers = np.arange(self.num_envs)[slice(None) if lanes is None else np.atleast_1d(lanes)]
         chosen = np.zeros(self.num_envs, dtype=np.bool_)
-        chosen[slice(None) if lanes is None else np.asarray(lanes)] = True
+        chosen[numbers] = True
         if seed is None:
-            self._keys[Key.EPISODE, chosen] += 1
+            self._keys[Key.EPISODE, numbers] += 1
         else:
             seeds = np.asarray(seed)
             if (seeds < 0).any():
                 msg = f"seed: expected a number in [0, 2**63), found {seeds.min()}"
                 raise ValueError(msg)
-            self._keys[Key.SEED, chosen] = seeds
-            self._keys[Key.EPISODE, chosen] = 0
+            self._keys[Key.SEED, numbers] = seeds
+            self._keys[Key.EPISODE, numbers] = 0
         starts = np.full(self.num_envs, -1, dtype=np.int64)
         if start is not None:
-            starts[chosen] = start
+            starts[numbers] = start
             latest = self.last_start if self.config.episode.length else self._last_bar - 1
             faulty = chosen & ((starts < self.first_start) | (starts > latest))
             if faulty.any():

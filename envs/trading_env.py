@@ -90,7 +90,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     | 0 .. A - 1 | holding's value at the close of t | +-1e6 | equity |
     | A | cash (negative: borrowed) | +-1e6 | equity |
     | A + 1 | drawdown from the episode's highest equity | 0 .. 1 (above: debt) | that equity |
-    | A + 2 | time left | 1 .. 0 | episode |
+    | A + 2 | time left (1 with `time_left=False`) | 1 .. 0 | episode |
 
     ## Order of events in `step`
     1. The agent has seen everything up to the close of bar t. The order is sized with the equity

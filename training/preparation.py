@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envs.config import ObservationConfig, TradingConfig
+from envs.config import TradingConfig
 from envs.market_arrays import MarketArrays
 from features.pipeline import FeaturePipeline
 from markets.bars import Bars
@@ -85,7 +85,8 @@ def assemble(
 def learner_env(config: TrainConfig) -> TradingConfig:
     """The training's environment: index observations over the encoder's window."""
     window = max(config.env.observation.window, config.agent.policy.encoder.window)
-    return replace(config.env, observation=ObservationConfig(kind="index", window=window))
+    observation = replace(config.env.observation, kind="index", window=window)
+    return replace(config.env, observation=observation)
 
 
 def keep_manifest(prepared: Prepared, folder: Path) -> None:

@@ -14,7 +14,8 @@ def observe_block(block: Block, work: Work, book: Book) -> None:
     """Write [bar, weights (A), cash weight, drawdown, time left], all as of the bar's close.
 
     weights = shares * close / equity, cash weight = cash / equity (all 0 where equity <= 0),
-    drawdown = 1 - equity / peak, time left = (end - bar) / (end - start).
+    drawdown = 1 - equity / peak, time left = (end - bar) / (end - start), or 1 where it is not
+    told.
     """
     bar_L = book.clock_CN[Clock.BAR, block.first :]
     start_L = book.clock_CN[Clock.START, block.first :]
@@ -22,12 +23,14 @@ def observe_block(block: Block, work: Work, book: Book) -> None:
     assets = 1 if block.width == 1 else int(book.rules_R[Rule.assets])
     columns = assets + EXTRA
     out_M = book.current_M[block.first * columns :]
+    least = 1.0 - book.rules_R[Rule.time_left]
     for lane in range(block.size):
         equity = work.equity[lane]
         inverse = 1.0 / (equity if equity > 0.0 else 1.0)
         work.growth[lane] = inverse if equity > 0.0 else 0.0
         work.gross[lane] = 1.0 - equity / work.peak[lane]
-        work.net[lane] = (end_L[lane] - bar_L[lane] - 1) / (end_L[lane] - start_L[lane])
+        left = (end_L[lane] - bar_L[lane] - 1) / (end_L[lane] - start_L[lane])
+        work.net[lane] = max(left, least)
     for lane in range(block.size):
         column = lane * columns
         out_M[column] = bar_L[lane] + 1

@@ -57,6 +57,7 @@ class Rules(NamedTuple, Generic[T]):
     random_start: T
     autoreset: T
     record: T
+    time_left: T
     assets: T
 
 
@@ -126,6 +127,7 @@ def pack_rules(
         random_start=config.episode.random_start,
         autoreset=autoreset,
         record=record,
+        time_left=config.observation.time_left,
         assets=assets,
     )
     return np.array(rules, dtype=np.float64)

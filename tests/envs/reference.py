@@ -317,5 +317,7 @@ class Reference:
             for a in self.assets
         ]
         cash = self.cash / self.equity if self.equity > 0 else 0.0
-        left = (self.end - self.bar) / (self.end - self.start)
+        left = 1.0
+        if self.config.observation.time_left:
+            left = (self.end - self.bar) / (self.end - self.start)
         return [*weights, cash, 1 - self.equity / self.peak, left]

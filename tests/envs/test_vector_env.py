@@ -101,6 +101,36 @@ def test_equals_gymnasiums_own_vectorisation(
     assert (ends[0] > 0) == ruins
 
 
+@pytest.mark.parametrize("kind", ["window", "index", "view"])
+@pytest.mark.parametrize("mode", MODES)
+def test_time_that_is_not_told_is_one(
+    random_market: MakeMarket, mode: AutoresetMode, kind: Any
+) -> None:
+    config = replace(CONFIG, observation=ObservationConfig(window=3, time_left=False))
+    market = random_market()
+    scalar = TradingEnv(market, config, observation=kind)
+    vector = TradingVectorEnv(
+        N, market, config, observation="index" if kind == "view" else kind, autoreset_mode=mode
+    )
+
+    def left(observation: Any) -> NDArray[np.float32]:
+        account = observation["account"] if isinstance(observation, dict) else observation
+        return np.asarray(account)[..., -1]
+
+    assert (left(vector.reset(seed=1)[0]) == 1.0).all()
+    for episode in range(2):
+        assert left(scalar.reset(seed=episode)[0]) == 1.0
+        ended = False
+        while not ended:
+            observation, _, terminated, truncated, _ = scalar.step(scalar.action_space.sample())
+            assert left(observation) == 1.0
+            ended = terminated or truncated
+            observations, _, _, truncations, infos = vector.step(vector.action_space.sample())
+            assert (left(observations) == 1.0).all()
+            if mode is AutoresetMode.SAME_STEP and truncations.any():
+                assert all(left(final) == 1.0 for final in infos["final_obs"][truncations])
+
+
 def test_next_step_boundaries_as_rllib_reads_them(random_market: MakeMarket) -> None:
     """RLlib cuts episodes so: after a done step, the next observation starts a new episode."""
     env = TradingVectorEnv(N, random_market(), CONFIG)

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf, open_dict
 import conf
 from training.config import AgentConfig, TrainConfig, differences
 from training.errors import ConfigError
+from training.preparation import learner_env
 
 CONF = Path(conf.__file__).parent
 GROUPS = sorted(
@@ -52,6 +53,13 @@ def test_the_files_say_every_value_so_that_each_can_be_overridden_by_its_name() 
     written = set(flat(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]  # a mapping at its root
     known = set(flat(TrainConfig.from_hydra(cfg).to_container()))
     assert known - written == set()
+
+
+@pytest.mark.parametrize("env", ["portfolio", "long_short", "timing"])
+def test_the_learner_is_told_the_time_left_only_where_configured(env: str) -> None:
+    for told, overrides in ((False, []), (True, ["env.observation.time_left=true"])):
+        config = TrainConfig.from_hydra(composed(f"env={env}", *overrides))
+        assert learner_env(config).observation.time_left is told
 
 
 def test_the_default_agent_is_the_same_in_python_and_in_the_files() -> None:

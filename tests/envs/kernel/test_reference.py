@@ -1,5 +1,6 @@
 """The kernel against the plain reference, with every model switched on."""
 
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -153,7 +154,8 @@ def test_agrees_with_the_reference(case: str) -> None:
     lanes = 100 if assets < 30 else 20
     for seed, volatility in ((1, 0.02), (2, 0.06)):
         market = random_market(seed, 300, assets, volatility=volatility, lots=lots)
-        config = full_config(action, fill, reward)
+        observation = ObservationConfig(window=3, time_left=seed == 1)
+        config = replace(full_config(action, fill, reward), observation=observation)
         for name, count in walk(config, market, 60, lanes, seed).items():
             seen[name] = seen.get(name, 0) + count
     assert seen["steps"] == 120 * lanes

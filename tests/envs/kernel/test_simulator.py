@@ -113,6 +113,47 @@ def test_reset_of_some_lanes_leaves_the_others() -> None:
     assert simulator.bar_N[2] == again.bar_N[2]
 
 
+@pytest.mark.parametrize("lanes", [[3, 1], np.array([-1, -3])])
+def test_reset_gives_each_lane_its_own_start_and_seed(lanes: Any) -> None:
+    simulator = Simulator(random_market(1, 300, 1), CONFIG, 4, seed=1)
+    bars = simulator.bar_N.copy()
+    simulator.reset(lanes, start=[20, 5])
+    assert simulator.bar_N.tolist() == [bars[0], 5, bars[2], 20]
+    assert simulator.episode_N.tolist() == [0, 1, 0, 1]
+    simulator.reset(lanes, seed=[30, 40])
+    assert simulator.seed_N.tolist() == [1, 40, 1, 30]
+    assert simulator.episode_N.tolist() == [0, 0, 0, 0]
+    for lane, seed in ((3, 30), (1, 40)):
+        again = Simulator(random_market(1, 300, 1), CONFIG, 4, seed=seed)
+        assert simulator.bar_N[lane] == again.bar_N[lane]
+
+
+@pytest.mark.parametrize("assets", [1, 2])
+@pytest.mark.parametrize("lanes", [1, 19])
+@pytest.mark.parametrize("autoreset", ["same_step", "next_step"])
+def test_time_that_is_not_told_is_one(assets: int, lanes: int, autoreset: Any) -> None:
+    market = random_market(1, 300, assets)
+    silent = dataclasses.replace(
+        CONFIG, observation=dataclasses.replace(CONFIG.observation, time_left=False)
+    )
+    simulator, telling = (
+        Simulator(market, config, lanes, seed=1, autoreset=autoreset) for config in (silent, CONFIG)
+    )
+    for _ in range(200):
+        for final in (False, True) if autoreset == "same_step" else (False,):
+            if final and simulator.episode_N.max() == 0:
+                continue  # no episode has ended yet
+            found, told = (s.observe_index(final=final) for s in (simulator, telling))
+            assert (found[:, -1] == 1.0).all()
+            assert found[:, :-1].tobytes() == told[:, :-1].tobytes(), "nothing else changes"
+        assert (simulator.observe_window()[:, -1] == 1.0).all()
+        for each in (simulator, telling):
+            each.step(np.full((lanes, assets), 0.3))
+    assert simulator.episode_N.min() >= 2
+    simulator.reset()
+    assert (simulator.account_NP[:, -1] == 1.0).all()
+
+
 def test_state_resumes_exactly() -> None:
     market = random_market(1, 300, 2)
     arguments: dict[str, Any] = {"seed": 1, "autoreset": "same_step", "record_terms": True}
