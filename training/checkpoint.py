@@ -130,6 +130,19 @@ class CheckpointStore:
                 _LOG.warning("checkpoint %s is incomplete and is skipped", path)
         return complete[max(complete)] if complete else None
 
+    def require_complete(self) -> None:
+        """Refuse to go on beside a damaged checkpoint, where an older one would stand in unseen.
+
+        Raises:
+            CheckpointError: a checkpoint is incomplete or of another size than it was written.
+        """
+        for path in sorted(self.folder.glob("step-*")):
+            if not is_complete(path):
+                raise CheckpointError(
+                    f"{path}: expected a complete checkpoint, found a truncated or incomplete one; "
+                    "`perennial train resume=RUN` makes it again"
+                )
+
     def best(self) -> Path | None:
         """The complete checkpoint with the highest score (the newest among equals), if any."""
         scored = [

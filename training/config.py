@@ -111,7 +111,8 @@ class TrainConfig:
         try:
             container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"{error.full_key or 'config'}: {error.msg}") from error
+            first = str(error.msg).splitlines()[0]
+            raise ConfigError(f"{error.full_key or 'config'}: {first}") from error
         return cls.from_container(container)
 
     @classmethod
@@ -124,7 +125,7 @@ class TrainConfig:
         try:
             return _adapter().validate_python(container, extra="forbid")
         except ValidationError as error:
-            raise ConfigError(describe_faults(error, sorted(_paths(cls)))) from error
+            raise ConfigError(describe_faults(error, sorted(known_paths(cls)))) from error
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TrainConfig":
@@ -151,13 +152,13 @@ def _adapter() -> TypeAdapter[TrainConfig]:
     return TypeAdapter(TrainConfig)
 
 
-def _paths(kind: type[Any], prefix: str = "") -> Iterator[str]:
+def known_paths(kind: type[Any], prefix: str = "") -> Iterator[str]:
     """Dotted paths of a configuration class that have no alternatives on the way."""
     for field in fields(kind):
         path = f"{prefix}{field.name}"
         yield path
         if isinstance(field.type, type) and is_dataclass(field.type):
-            yield from _paths(field.type, f"{path}.")
+            yield from known_paths(field.type, f"{path}.")
 
 
 def differences(

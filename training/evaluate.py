@@ -14,7 +14,7 @@ from evaluation.judge import Evaluation, judge
 from evaluation.report import ReportInputs, write_figures, write_report
 from training.config import TrainConfig
 from training.learning import build_learner, checkpoints, choose, chosen, policy_of
-from training.preparation import Prepared, keep_manifest, learner_env, prepare
+from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
 from training.runtime import limit_torch_threads
 from training.tracking.journal import FILE_NAME, read_journal
 
@@ -42,6 +42,7 @@ def evaluate_run(config: TrainConfig, prepared: Prepared, folder: Path) -> Resul
     for seed in range(config.seed, config.seed + config.seeds):
         model = build_learner(config, prepared, seed)
         store = checkpoints(config, folder / f"seed-{seed}")
+        store.require_complete()
         choose(chosen(config, store), model)
         agents[seed] = policy_of(model, prepared)
     validation = prepared.split.validation
@@ -94,6 +95,7 @@ def _report_inputs(prepared: Prepared, folder: Path, evaluation: Evaluation) -> 
         manifest=json.loads(prepared.manifest.to_json()),
         versions=versions | {name: version(name) for name in PACKAGES} | _provenance(folder),
         command=shlex.join(["perennial", "train", *words]),
+        notes=[f"Look at the data: {warning}." for warning in warnings_of(prepared)],
     )
 
 

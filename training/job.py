@@ -6,12 +6,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from markets.inspection import suspicious
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
 from training.learning import Watch, checkpoints, learn
-from training.preparation import Prepared, keep_manifest, prepare
+from training.preparation import Prepared, keep_manifest, prepare, warnings_of
 from training.progress import TrainingProgress
 from training.runtime import limit_torch_threads, resolve_device
 from training.signals import StopRequest
@@ -179,10 +178,7 @@ def _opening(config: TrainConfig, prepared: Prepared, folder: Path) -> str:
             f"{prepared.market.num_features} features a bar"
         ),
     ]
-    found = suspicious(prepared.bars)
-    if found:
-        more = "" if len(found) == 1 else f" (and {len(found) - 1} more: perennial data check)"
-        lines.append(f"beware  {found[0]}{more}")
+    lines += [f"beware  {warning}" for warning in warnings_of(prepared)]
     return "\n".join(lines)
 
 

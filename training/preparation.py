@@ -3,10 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from envs.config import TradingConfig
 from envs.market_arrays import MarketArrays
 from features.pipeline import FeaturePipeline
 from markets.bars import Bars
+from markets.inspection import suspicious
 from markets.manifest import Manifest
 from markets.sources.config import load_dataset
 from markets.splits import Rows, Split
@@ -79,7 +82,20 @@ def assemble(
                 f"split.{name}: expected at least 2 bars after the warm-up of {first} bars, "
                 f"found rows {rows.start} to {rows.stop}"
             )
+    _require_bars(bars, split)
     return Prepared(bars, manifest, split, pipeline, market)
+
+
+def _require_bars(bars: Bars, split: Split) -> None:
+    used = np.zeros(bars.num_bars, dtype=bool)
+    for rows in (split.train, split.validation, split.test):
+        used[rows.start : rows.stop] = True
+    absent = np.flatnonzero(bars.missing[used].all(axis=0))
+    if len(absent):
+        raise ConfigError(
+            f"data.symbols: expected a bar of each symbol in the spans of the split, found none of "
+            f"{', '.join(bars.symbols[number] for number in absent)}; leave them out"
+        )
 
 
 def learner_env(config: TrainConfig) -> TradingConfig:
@@ -100,3 +116,12 @@ def keep_manifest(prepared: Prepared, folder: Path) -> None:
         Manifest.read(path).verify(prepared.bars)
     else:
         prepared.manifest.write(path)
+
+
+def warnings_of(prepared: Prepared) -> list[str]:
+    """What looks wrong in the data: splits that no action explains, then the rest in a line."""
+    found = suspicious(prepared.bars)
+    splits = [str(item) for item in found if item.kind == "split"]
+    others = [str(item) for item in found if item.kind != "split"]
+    more = "" if len(others) < 2 else f" (and {len(others) - 1} more: perennial data check)"
+    return splits + ([f"{others[0]}{more}"] if others else [])

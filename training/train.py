@@ -1,6 +1,8 @@
 """Hydra's door: composes the configuration and hands it to the job."""
 
+import difflib
 import os
+import re
 import sys
 
 import hydra
@@ -9,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from training.config import TrainConfig
+from training.config import TrainConfig, known_paths
 from training.errors import ConfigError
 from training.job import resume_job, start_job
 
@@ -35,6 +37,17 @@ def _start(cfg: DictConfig, overrides: list[str]) -> None:
         resume_job(resume, OmegaConf.from_dotlist(asked))
 
 
+def _in_words(message: str) -> str:
+    """Hydra's message without its search paths; an unknown key with the key that was meant."""
+    unknown = re.match(r"Could not override '([^']+)'", message)
+    if unknown:
+        known = sorted(known_paths(TrainConfig))
+        close = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.6)
+        hint = f"; did you mean '{close[0]}'?" if close else "; see perennial train --cfg job"
+        return f"{unknown[1]}: unknown key{hint}"
+    return message.split("Config search path:", maxsplit=1)[0].rstrip()
+
+
 def main(argv: list[str]) -> int:
     """Run `perennial train` with Hydra's arguments.
 
@@ -49,7 +62,7 @@ def main(argv: list[str]) -> int:
     try:
         _launch()
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(_in_words(str(error))) from error
     if len(_errors) > 1:
         raise ExceptionGroup(f"{len(_errors)} runs of the sweep failed", _errors)
     if _errors:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from evaluation.ledger import Ledger
 from markets.manifest import ManifestError
 from perennial import main
-from training.checkpoint import CheckpointStore
+from training.checkpoint import CheckpointError, CheckpointStore
 from training.evaluate import main as evaluate
 from training.status import read_status
 
@@ -182,6 +182,32 @@ def test_changed_data_is_refused(finished: Path, tmp_path: Path) -> None:
         evaluate([str(folder)])
 
 
+def test_an_older_checkpoint_does_not_stand_in_for_a_truncated_one(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(folder, "seeds=1")
+    latest = store(folder).latest()
+    assert latest is not None
+    damaged = latest / "weights.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=f"{latest.name}: expected a complete checkpoint"):
+        evaluate([str(folder)])
+    assert main(["train", f"resume={folder}"]) == 0
+
+
+def test_a_split_that_no_action_explains_is_told_in_the_report(tmp_path: Path) -> None:
+    rows = np.arange(700)
+    close = 100.0 * np.exp(0.01 * np.sin(rows / 5.0)) / np.where(rows < 600, 1.0, 4.0)
+    days = np.datetime64("2015-01-05") + rows
+    lines = [
+        f"{day},X,{p},{p * 1.01},{p * 0.99},{p},1000000" for day, p in zip(days, close, strict=True)
+    ]
+    bars = tmp_path / "bars.csv"
+    bars.write_text("\n".join(["date,symbol,open,high,low,close,volume", *lines]) + "\n")
+    train(tmp_path / "run", "seeds=1", "data=files", f"data.path={bars}", "split=fractions")
+    page = (tmp_path / "run" / "evaluation" / "report.html").read_text()
+    assert "looks like a split of 4 new shares per old one" in page
+
+
 def test_a_failed_run_is_marked_with_its_error(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(folder, "seeds=1")
@@ -207,6 +233,8 @@ def test_a_failed_run_is_marked_with_its_error(tmp_path: Path) -> None:
         (("agent.ppo.epochs=many",), ("agent.ppo.epochs", "many")),
         (("agent.ppo.gamma=0.9",), ("gamma",)),
         (("data=nothing",), ("data/nothing", "us_stocks")),
+        (("agent.ppo.dicount=0.9",), ("agent.ppo.dicount: unknown key", "agent.ppo.discount")),
+        (("data.symbols=[AAPL,FB]", "split.test=[2010-01-01,2011-01-01]"), ("data.symbols", "FB")),
     ],
 )
 def test_a_run_that_cannot_start_says_why(

@@ -9,7 +9,7 @@ perennial train seed=3 schedule.total_steps=200000   # other values, as name=val
 perennial train data=nasdaq split=nasdaq             # another data set
 perennial train data=files data.path=my.csv split=fractions    # your own data
 perennial train seeds=5                              # five agents, intervals over seeds
-perennial train -m seed=0,1,2                        # one run each (Hydra multirun)
+perennial train -m seeds=1 seed=0,1,2                # one run each (Hydra multirun)
 perennial train resume=runs/NAME                     # go on from the last checkpoint
 perennial train debug=tiny                           # seconds: does everything work here?
 perennial train --cfg job                            # print the whole configuration, train nothing
