@@ -7,10 +7,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 
-class TrainingError(RuntimeError):
-    """A run cannot start or go on; the message says what was expected and what was found."""
-
-
 class ConfigError(ValueError):
     """A configuration is not valid; one line for each fault, `path: expected, was found`."""
 

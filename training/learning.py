@@ -69,10 +69,8 @@ def policy_of(model: MarketPPO, prepared: Prepared) -> TorchPolicy:
     return TorchPolicy(model.policy.net, prepared.market.features_TC, low=low, high=high)
 
 
-def learn(
-    config: TrainConfig, prepared: Prepared, seed: int, folder: Path, watch: Watch
-) -> MarketPPO:
-    """Train one seed, or go on from its last checkpoint; the result has the chosen weights.
+def learn(config: TrainConfig, prepared: Prepared, seed: int, folder: Path, watch: Watch) -> None:
+    """Train one seed, or go on from its last checkpoint; its checkpoints are the result.
 
     Args:
         config: of the run.
@@ -80,9 +78,6 @@ def learn(
         seed: of networks, noise and episodes.
         folder: the seed's; checkpoints are written into `checkpoints/` below it.
         watch: who is told.
-
-    Returns:
-        The learner; after a stop request, as it was stopped.
 
     Raises:
         CheckpointError: a checkpoint is damaged, of another configuration, or cannot be written.
@@ -100,9 +95,6 @@ def learn(
     if left > 0 and not watch.stop.requested:
         model.learn(left, callback=callback, reset_num_timesteps=latest is None)
         callback.finish()
-    if not watch.stop.requested:
-        choose(chosen(config, store), model)
-    return model
 
 
 def checkpoints(config: TrainConfig, folder: Path) -> CheckpointStore:

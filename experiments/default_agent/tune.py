@@ -34,7 +34,7 @@ from evaluation.ledger import Ledger
 from training.config import TrainConfig
 from training.learning import Watch, build_learner, checkpoints, choose, learn, policy_of
 from training.preparation import Prepared, learner_env, prepare
-from training.runtime import limit_torch_threads, raise_malloc_thresholds
+from training.runtime import limit_torch_threads
 from training.signals import StopRequest
 
 RESULTS = Path(__file__).with_name("tuning.jsonl")
@@ -176,7 +176,6 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print the table")
     options = parser.parse_args()
     if not options.table:
-        raise_malloc_thresholds()
         limit_torch_threads()
         for candidate, split, seed in missing():
             record = run(candidate, split, seed)
