@@ -1,35 +1,25 @@
-"""Typed doors to numba, so that the kernel stays under `mypy --strict`."""
+"""How the kernel's parts are compiled, beside the doors of `markets.compiled`."""
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import numba
 
-P = ParamSpec("P")
-R_co = TypeVar("R_co", covariant=True)
+import markets.synthetic
+from markets.compiled import Compiled, P, R_co, exact, kernel, separate
 
-
-class Compiled(Protocol[P, R_co]):
-    """A compiled function that remembers the Python function it was compiled from."""
-
-    @property
-    def py_func(self) -> Callable[P, R_co]:
-        """The Python function."""
-        ...
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the compiled function."""
-        ...
-
-
-def kernel(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile an entry point with strict IEEE arithmetic and cache its machine code on disk."""
-    return cast(
-        "Compiled[P, R_co]",
-        numba.njit(cache=True, error_model="numpy", _nrt=False)(function),
-    )
+__all__ = [
+    "SOURCE_DIGEST",
+    "Compiled",
+    "entry_point",
+    "exact",
+    "inlined",
+    "kernel",
+    "separate",
+    "summing_kernel",
+]
 
 
 def summing_kernel(function: Callable[P, R_co]) -> Compiled[P, R_co]:
@@ -68,29 +58,15 @@ def inlined(function: Callable[P, R_co]) -> Compiled[P, R_co]:
     return cast("Compiled[P, R_co]", numba.njit(inline="always")(function))
 
 
-def separate(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile a rare or simple stage on its own, which keeps the compilation of kernels short."""
-    return cast(
-        "Compiled[P, R_co]",
-        numba.njit(error_model="numpy", _nrt=False)(function),
-    )
-
-
-def exact(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile a formula without loops, inlined, with strict IEEE arithmetic."""
-    return cast(
-        "Compiled[P, R_co]",
-        numba.njit(forceinline=True, error_model="numpy", _nrt=False)(function),
-    )
-
-
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for package in (Path(__file__), Path(markets.synthetic.__file__)):
+        for path in sorted(package.parent.glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 SOURCE_DIGEST = _source_digest()
-"""Hash of the kernel's sources. numba notices changes in the file of a cached function only; entry
-points close over this value, so that a change in any file of the kernel compiles them anew."""
+"""Hash of the kernel's sources, and of those of the synthetic markets that it plays. numba notices
+changes in the file of a cached function only; entry points close over this value, so that a change
+in any of these files compiles them anew."""

@@ -1,0 +1,1 @@
+"""Synthetic markets: markets whose best policy is known, and one that only looks real."""
