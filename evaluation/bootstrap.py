@@ -42,6 +42,8 @@ __all__ = [
     "combined_interval",
     "combined_intervals",
     "paired_interval",
+    "percentile_ends",
+    "redraw_seeds",
     "seed_interval",
     "stationary_indices",
     "time_interval",
@@ -246,18 +248,26 @@ def combined_intervals(
     for name, figures_MB in figures.items():
         point_M = statistics[name](both_MT)
         estimate = float(np.mean(point_M[:count]))
-        redrawn_B = _redraw_seeds(figures_MB[:count], chosen_KB, config.level)
+        redrawn_B = redraw_seeds(figures_MB[:count], chosen_KB, config.level)
         if len(baseline):
             estimate -= float(np.mean(point_M[count:]))
             redrawn_B = redrawn_B - np.mean(figures_MB[count:], axis=0)
-        intervals[name] = Interval(estimate, *_quantiles(redrawn_B, config.level), config.level)
+        intervals[name] = Interval(
+            estimate, *percentile_ends(redrawn_B, config.level), config.level
+        )
     return intervals
 
 
-def _redraw_seeds(
+def redraw_seeds(
     figures_KB: Float[np.ndarray, "K B"], chosen_KB: Int[np.ndarray, "K B"], level: float
 ) -> Float[np.ndarray, "B"]:
-    """Mean over redrawn seeds, its spread widened to that of a t interval."""
+    """Mean over redrawn seeds, its spread widened to that of a t interval.
+
+    Args:
+        figures_KB: a figure of each seed on each redrawn history.
+        chosen_KB: numbers of the seeds drawn, in [0, K).
+        level: confidence that the t interval is taken at, in (0, 1).
+    """
     count = len(figures_KB)
     mean_B = np.mean(figures_KB, axis=0)
     if count < 2:
@@ -288,7 +298,7 @@ def _resampled(
     return {name: np.concatenate(batches, axis=1) for name, batches in parts.items()}
 
 
-def _quantiles(figures_B: Float[np.ndarray, "B"], level: float) -> tuple[float, float]:
+def percentile_ends(figures_B: Float[np.ndarray, "B"], level: float) -> tuple[float, float]:
     """Percentile ends; a figure that is undefined on some histories has an undefined interval."""
     if np.isnan(figures_B).any():
         return float("nan"), float("nan")
