@@ -231,7 +231,9 @@ def _recorder(begin: Advance, advance: Advance) -> Callable[..., None]:
     ) -> None:
         key = begin(parameters_Q, state_TS[0], start_key(seed, lane, episode))
         for bar in range(1, len(state_TS)):
-            state_TS[bar] = state_TS[bar - 1]
+            # By element: a copy of a row would allocate.
+            for column in range(state_TS.shape[1]):
+                state_TS[bar, column] = state_TS[bar - 1, column]
             key = advance(parameters_Q, state_TS[bar], key)
 
     return record

@@ -1,0 +1,439 @@
+"""Market 2: a mean-reverting price with proportional costs, and regimes of speed, mean and risk.
+
+    P_{t+1} = P_t + kappa_k (m_k - P_t) + sigma_k eps_{t+1},    k = k_t
+    reward_t = x_t (P_{t+1} - P_t) - gamma / 2 sigma_k^2 x_t^2 - c |x_t - x_{t-1}|,  |x_t| <= limit
+
+A spread between two instruments that are tied together: its price may turn negative. The best
+policy holds still inside a no-trade band and trades to its nearest edge otherwise (`band`).
+"""
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from markets.compiled import separate
+from markets.synthetic.base import (
+    Advance,
+    Information,
+    Oracle,
+    RegimeView,
+    Solution,
+    Stream,
+    SyntheticMarket,
+    World,
+    closes_of,
+    regimes_of,
+)
+from markets.synthetic.chain import (
+    SyntheticMarketError,
+    check_length,
+    check_transition,
+    pack_chain,
+    pick,
+    start_belief,
+    stationary,
+    update_belief,
+)
+from markets.synthetic.layout import (
+    GOVERNED,
+    REGIME,
+    Block,
+    Generator,
+    block_start,
+    features_start,
+)
+from markets.synthetic.random import next_normal, next_uniform
+
+_Speed = Annotated[float, Field(gt=0.0, lt=2.0)]
+_Level = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+_Matrix = tuple[tuple[float, ...], ...]
+
+_HIDDEN, _KNOWN, _BELIEF = 0, 1, 2
+_VIEWS = {"hidden": _HIDDEN, "known": _KNOWN, "belief": _BELIEF}
+
+# Packed parameters: a header, then the chain, then arrays of K, then two matrices of A * A.
+_ASSETS, _REGIMES, _VIEW, _FILTER, _CENTRE, _SPREAD, _CHANGE, _CHAIN = range(8)
+_DAYS_A_YEAR = 252.0
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class OrnsteinUhlenbeck(SyntheticMarket):
+    """Mean-reverting prices with proportional costs; see the module for the equations.
+
+    Strength of the signal: within a regime the forecast explains R^2 = kappa / 2 of the variance
+    of one bar's change, and its one-step Sharpe ratio has the standard deviation
+    sqrt(kappa / (2 - kappa)). By default R^2 is 0.05 and 0.15 (Sharpe ratios 0.23 and 0.42).
+
+    Start of an episode: k_0 from the stationary law of the regimes, then
+    P_0 ~ N(m_k, sigma_k^2 / (1 - (1 - kappa_k)^2)), k = k_0: the law that the price would have had
+    the regime lasted for ever. The oracle's value averages over the same law.
+
+    Several assets share the regime and its parameters; their shocks are independent unless
+    `correlation` says otherwise.
+
+    Features, for each asset: the price less its average, in standard deviations, then its last
+    change in standard deviations (0 at the start); then K columns of the regime unless hidden.
+    """
+
+    generator: ClassVar[Generator] = Generator.ORNSTEIN_UHLENBECK
+
+    kind: Literal["ornstein_uhlenbeck"] = "ornstein_uhlenbeck"
+    """Discriminator."""
+    speed: tuple[_Speed, ...] = (0.1, 0.3)
+    """kappa_k, part of the distance to the mean that a bar covers, in (0, 2): stationary."""
+    mean: tuple[_Level, ...] = (0.0, -1.0)
+    """m_k, currency."""
+    volatility: tuple[_Positive, ...] = (1.0, 1.5)
+    """sigma_k, standard deviation of a bar's shock, currency."""
+    transition: _Matrix = ((0.98, 0.02), (0.04, 0.96))
+    """P[k, j] = P(k_{t+1} = j | k_t = k); rows sum to 1."""
+    cost: _NotNegative = 0.2
+    """c, cost of trading one unit, currency; 0 = none."""
+    risk_aversion: _NotNegative = 0.1
+    """gamma, 1 / currency; 0 = only the limit restrains."""
+    limit: _Positive = 8.0
+    """Largest absolute holding, units."""
+    discount: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
+    """delta of the objective, per bar, in (0, 1)."""
+    regime: RegimeView = "known"
+    """What the features tell of the regime."""
+    assets: Annotated[int, Field(ge=1)] = 1
+    """Number of spreads, A."""
+    correlation: _Matrix | None = None
+    """Correlation (A, A) of the shocks, positive definite; None = independent."""
+
+    def __post_init__(self) -> None:
+        """Check what concerns several parameters at once."""
+        for name in ("mean", "volatility", "transition"):
+            check_length(name, getattr(self, name), len(self.speed))
+        check_transition("transition", self.transition)
+        if self.correlation is not None:
+            _check_correlation(np.array(self.correlation, dtype=np.float64), self.assets)
+
+    @property
+    def num_assets(self) -> int:
+        """Number of assets, A."""
+        return self.assets
+
+    @property
+    def num_regimes(self) -> int:
+        """Number of regimes, K."""
+        return len(self.speed)
+
+    @property
+    def holding_limit(self) -> float:
+        """Largest absolute holding, units."""
+        return self.limit
+
+    @property
+    def holding_scale(self) -> float:
+        """Root mean square of the frictionless target at the start of episodes, units."""
+        speed, volatility = np.array(self.speed), np.array(self.volatility)
+        if self.risk_aversion == 0.0:
+            return self.limit
+        target_K = np.sqrt(speed / (2.0 - speed)) / (self.risk_aversion * volatility)
+        return min(float(np.sqrt(stationary(self._chain) @ target_K**2)), self.limit)
+
+    @property
+    def shock_correlation(self) -> NDArray[np.float64]:
+        """Correlation of the shocks."""
+        return np.eye(self.assets) if self.correlation is None else np.array(self.correlation)
+
+    @property
+    def price_deviation(self) -> NDArray[np.float64]:
+        """Stationary standard deviation of the price within each regime, currency."""
+        kappa = np.array(self.speed)
+        deviation: NDArray[np.float64] = np.array(self.volatility) / np.sqrt(kappa * (2.0 - kappa))
+        return deviation
+
+    @property
+    def _chain(self) -> NDArray[np.float64]:
+        return np.array(self.transition, dtype=np.float64)
+
+    def stream(self, *, belief: bool = False) -> Stream:
+        """Return the market as the kernel plays it; see the base class."""
+        filtering = belief or self.regime == "belief"
+        variance_K = np.array(self.volatility) ** 2
+        symbols = tuple(f"spread_{asset}" for asset in range(self.assets))
+        names = [f"{symbol}.{name}" for symbol in symbols for name in ("deviation", "last_change")]
+        if self.regime != "hidden":
+            names += [f"regime_{regime}" for regime in range(self.num_regimes)]
+        return Stream(
+            generator=self.generator,
+            parameters_Q=_pack(self, filtering=filtering),
+            state_size=self._signals_start + (2 * self.num_regimes if filtering else 0),
+            symbols=symbols,
+            feature_names=tuple(names),
+            additive=True,
+            years=1.0 / _DAYS_A_YEAR,
+            cost_KAA=np.zeros((self.num_regimes, self.assets, self.assets)),
+            covariance_KAA=variance_K[:, None, None] * self.shock_correlation,
+        )
+
+    def world(self, state_NS: NDArray[np.float64]) -> World:
+        """Return the true state behind rows of states; see the base class."""
+        first = self._signals_start
+        filtered = state_NS.shape[1] > first
+        return World(
+            regime_N=regimes_of(state_NS),
+            close_NA=closes_of(state_NS, self.assets),
+            signal_NF=state_NS[:, :0],
+            belief_NK=state_NS[:, first : first + self.num_regimes] if filtered else None,
+        )
+
+    @property
+    def _signals_start(self) -> int:
+        """First column of the belief: after the features and the shocks."""
+        view = 0 if self.regime == "hidden" else self.num_regimes
+        return features_start(self.assets) + 2 * self.assets + view + self.assets
+
+    def oracle(self, information: Information) -> Oracle:
+        """Return the best policy under some information; see the base class."""
+        raise SyntheticMarketError(f"oracle({information!r}): not available yet")
+
+    def rules(self) -> Mapping[str, Solution]:
+        """Return `do_nothing`, `myopic` and `continuous_band`."""
+        return {}
+
+    def compiled(self) -> tuple[Advance, Advance]:
+        """Return the compiled functions that begin a state, and that move it one bar on."""
+        return begin, advance
+
+
+def _check_correlation(correlation_AA: NDArray[np.float64], assets: int) -> None:
+    if correlation_AA.shape != (assets, assets):
+        raise SyntheticMarketError(
+            f"correlation: expected shape {(assets, assets)}, found {correlation_AA.shape}"
+        )
+    symmetric = np.allclose(correlation_AA, correlation_AA.T, rtol=0.0, atol=1e-12)
+    if not (symmetric and np.allclose(np.diag(correlation_AA), 1.0, rtol=0.0, atol=1e-12)):
+        raise SyntheticMarketError(
+            "correlation: expected a symmetric matrix with ones on its diagonal, "
+            f"found {correlation_AA.tolist()}"
+        )
+    smallest = float(np.linalg.eigvalsh(correlation_AA)[0])
+    if smallest <= 1e-12:
+        raise SyntheticMarketError(
+            "correlation: expected a positive definite matrix, "
+            f"found the smallest eigenvalue {smallest:.3g}"
+        )
+
+
+@cache
+def _pack(market: OrnsteinUhlenbeck, *, filtering: bool) -> NDArray[np.float64]:
+    """Return what the compiled functions read."""
+    weight_K = stationary(np.array(market.transition, dtype=np.float64))
+    mean_K, deviation_K = np.array(market.mean), market.price_deviation
+    centre = float(weight_K @ mean_K)
+    spread = math.sqrt(float(weight_K @ (deviation_K**2 + (mean_K - centre) ** 2)))
+    # Variance of a change within a regime: 2 kappa s^2 by P' - P = -kappa (P - m) + sigma eps.
+    change = math.sqrt(float(weight_K @ (2.0 * np.array(market.speed) * deviation_K**2)))
+    lower_AA = np.linalg.cholesky(market.shock_correlation)
+    parameters_Q = np.array(
+        [
+            market.assets,
+            market.num_regimes,
+            _VIEWS[market.regime],
+            filtering,
+            centre,
+            spread,
+            change,
+            *pack_chain(np.array(market.transition, dtype=np.float64)),
+            *market.speed,
+            *market.mean,
+            *market.volatility,
+            *deviation_K,
+            *lower_AA.ravel(),
+            *np.linalg.inv(lower_AA).ravel(),
+        ],
+        dtype=np.float64,
+    )
+    parameters_Q.flags.writeable = False
+    return parameters_Q
+
+
+_block_start = separate(block_start)
+_features_start = separate(features_start)
+
+
+@separate
+def begin(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], key: np.uint64
+) -> np.uint64:
+    """Draw the start of an episode into a state; returns the next random key."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    uniform, key = next_uniform(key)
+    regime = pick(parameters_Q, _CHAIN + regimes * regimes, regimes, uniform)
+    state_S[REGIME] = regime
+    arrays = _CHAIN + regimes * regimes + regimes
+    mean = parameters_Q[arrays + regimes + regime]
+    deviation = parameters_Q[arrays + 3 * regimes + regime]
+    key = _draw_shocks(parameters_Q, state_S, key)
+    shocks = _shocks_start(parameters_Q)
+    close, previous = _block_start(Block.CLOSE, assets), _block_start(Block.PREVIOUS, assets)
+    for asset in range(assets):
+        state_S[close + asset] = mean + deviation * state_S[shocks + asset]
+        state_S[previous + asset] = state_S[close + asset]
+    if parameters_Q[_FILTER] != 0.0:
+        start_belief(parameters_Q, _CHAIN, regimes, state_S, shocks + assets)
+        _weigh_start(parameters_Q, state_S)
+    _derive(parameters_Q, state_S, regime)
+    return key
+
+
+@separate
+def advance(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], key: np.uint64
+) -> np.uint64:
+    """Move a state one bar on; returns the next random key."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    regime = int(state_S[REGIME])
+    arrays = _CHAIN + regimes * regimes + regimes
+    speed, mean = parameters_Q[arrays + regime], parameters_Q[arrays + regimes + regime]
+    volatility = parameters_Q[arrays + 2 * regimes + regime]
+    key = _draw_shocks(parameters_Q, state_S, key)
+    shocks = _shocks_start(parameters_Q)
+    close, previous = _block_start(Block.CLOSE, assets), _block_start(Block.PREVIOUS, assets)
+    for asset in range(assets):
+        price = state_S[close + asset]
+        state_S[previous + asset] = price
+        state_S[close + asset] = (
+            price + speed * (mean - price) + volatility * state_S[shocks + asset]
+        )
+    if parameters_Q[_FILTER] != 0.0:
+        belief = shocks + assets
+        for other in range(regimes):
+            state_S[belief + regimes + other] = _log_likelihood(parameters_Q, state_S, other)
+        update_belief(parameters_Q, _CHAIN, regimes, state_S, belief, belief + regimes)
+    uniform, key = next_uniform(key)
+    state_S[REGIME] = pick(parameters_Q, _CHAIN + regime * regimes, regimes, uniform)
+    _derive(parameters_Q, state_S, regime)
+    return key
+
+
+@separate
+def _shocks_start(parameters_Q: NDArray[np.float64]) -> int:
+    assets = int(parameters_Q[_ASSETS])
+    view = 0 if parameters_Q[_VIEW] == _HIDDEN else int(parameters_Q[_REGIMES])
+    return _features_start(assets) + 2 * assets + view
+
+
+@separate
+def _matrices_start(parameters_Q: NDArray[np.float64]) -> int:
+    regimes = int(parameters_Q[_REGIMES])
+    return _CHAIN + regimes * regimes + 5 * regimes
+
+
+@separate
+def _draw_shocks(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], key: np.uint64
+) -> np.uint64:
+    """Write correlated standard normal numbers into the state: L z, from the last to the first."""
+    assets = int(parameters_Q[_ASSETS])
+    shocks, lower = _shocks_start(parameters_Q), _matrices_start(parameters_Q)
+    for asset in range(assets):
+        state_S[shocks + asset], key = next_normal(key)
+    for asset in range(assets - 1, -1, -1):
+        total = 0.0
+        for other in range(asset + 1):
+            total += parameters_Q[lower + asset * assets + other] * state_S[shocks + other]
+        state_S[shocks + asset] = total
+    return key
+
+
+@separate
+def _squared_distance(
+    parameters_Q: NDArray[np.float64],
+    state_S: NDArray[np.float64],
+    origin: int,
+    speed: float,
+    mean: float,
+) -> float:
+    """Return e' C^-1 e of e = P - (Q + speed (mean - Q)), Q at column `origin` of the state."""
+    assets = int(parameters_Q[_ASSETS])
+    inverse = _matrices_start(parameters_Q) + assets * assets
+    close = _block_start(Block.CLOSE, assets)
+    squared = 0.0
+    for asset in range(assets):
+        total = 0.0
+        for other in range(asset + 1):
+            before = state_S[origin + other]
+            error = state_S[close + other] - before - speed * (mean - before)
+            total += parameters_Q[inverse + asset * assets + other] * error
+        squared += total * total
+    return squared
+
+
+@separate
+def _log_likelihood(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], regime: int
+) -> float:
+    """Return log N(P_{t+1}; P_t + kappa_k (m_k - P_t), sigma_k^2 C), up to a constant."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    arrays = _CHAIN + regimes * regimes + regimes
+    speed, mean = parameters_Q[arrays + regime], parameters_Q[arrays + regimes + regime]
+    volatility = parameters_Q[arrays + 2 * regimes + regime]
+    origin = _block_start(Block.PREVIOUS, assets)
+    squared = _squared_distance(parameters_Q, state_S, origin, speed, mean)
+    likelihood: float = -assets * math.log(volatility) - 0.5 * squared / volatility**2
+    return likelihood
+
+
+@separate
+def _weigh_start(parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64]) -> None:
+    """Update the belief of k_0 by the first price, which k_0 drew: pi_k ~ pi_k N(P_0; m_k, s_k)."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    arrays = _CHAIN + regimes * regimes + regimes
+    belief = _shocks_start(parameters_Q) + assets
+    scratch = belief + regimes
+    origin = _block_start(Block.CLOSE, assets)
+    highest = -math.inf
+    for regime in range(regimes):
+        deviation = parameters_Q[arrays + 3 * regimes + regime]
+        # At speed 1 the price forgets where it was: what is left is its distance to the mean.
+        squared = _squared_distance(
+            parameters_Q, state_S, origin, 1.0, parameters_Q[arrays + regimes + regime]
+        )
+        state_S[scratch + regime] = -assets * math.log(deviation) - 0.5 * squared / deviation**2
+        highest = max(highest, state_S[scratch + regime])
+    total = 0.0
+    for regime in range(regimes):
+        state_S[belief + regime] *= math.exp(state_S[scratch + regime] - highest)
+        total += state_S[belief + regime]
+    for regime in range(regimes):
+        state_S[belief + regime] /= total
+
+
+@separate
+def _derive(parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], governed: int) -> None:
+    """Write what follows from the prices and the next regime: drift, deviation and features."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    regime = int(state_S[REGIME])
+    arrays = _CHAIN + regimes * regimes + regimes
+    speed, mean = parameters_Q[arrays + regime], parameters_Q[arrays + regimes + regime]
+    state_S[GOVERNED] = governed
+    close, previous = _block_start(Block.CLOSE, assets), _block_start(Block.PREVIOUS, assets)
+    drift, deviation = _block_start(Block.DRIFT, assets), _block_start(Block.DEVIATION, assets)
+    feature = _features_start(assets)
+    for asset in range(assets):
+        price = state_S[close + asset]
+        state_S[drift + asset] = speed * (mean - price)
+        state_S[deviation + asset] = 0.0
+        state_S[feature] = (price - parameters_Q[_CENTRE]) / parameters_Q[_SPREAD]
+        state_S[feature + 1] = (price - state_S[previous + asset]) / parameters_Q[_CHANGE]
+        feature += 2
+    if parameters_Q[_VIEW] == _KNOWN:
+        for other in range(regimes):
+            state_S[feature + other] = 1.0 if other == regime else 0.0
+    elif parameters_Q[_VIEW] == _BELIEF:
+        belief = feature + regimes + assets
+        for other in range(regimes):
+            state_S[feature + other] = state_S[belief + other]
