@@ -1,0 +1,311 @@
+"""Garleanu-Pedersen with regimes: mean-reverting signals, quadratic costs and risk, exact answers.
+
+With signals f_t (S), holdings x_t (A) after the trade u_t = x_t - x_{t-1} at the close of bar t,
+and the regime k = k_t, which governs the bar t + 1:
+
+    P_{t+1} - P_t = B_k f_t + chol(Sigma_k) eps
+    f_{t+1,s} = (1 - phi_{k,s}) f_{t,s} + sqrt(1 - (1 - phi_{k,s})^2) e_s
+    reward = x_t' (P_{t+1} - P_t) - gamma/2 x_t' Sigma_k x_t - 1/2 u_t' Lambda_k u_t
+
+The oracle that knows the regime is the coupled Riccati equation of `markets.synthetic.riccati`.
+Where neither Sigma nor Lambda depends on the regime, it never shows in the quadratic terms, and
+certainty equivalence makes the best policy under a hidden regime linear in the filter's belief:
+
+    x_t = J^-1 (Lambda x_{t-1} + sum_k pi_{t,k} H_k f_t)
+
+Source: Garleanu & Pedersen (2013), J. Finance 68; with one asset, the closed form of `_scalar` in
+its test. Prices are additive and may turn negative.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from markets.synthetic.base import (
+    Advance,
+    Information,
+    Oracle,
+    RegimeView,
+    Solution,
+    Stream,
+    SyntheticMarket,
+    World,
+    closes_of,
+    regimes_of,
+)
+from markets.synthetic.chain import (
+    SyntheticMarketError,
+    check_transition,
+    stationary,
+    sticky_transition,
+)
+from markets.synthetic.checks import definite_matrices, finite_array
+from markets.synthetic.garleanu_pedersen_stream import Places, advance, begin, pack
+from markets.synthetic.layout import Generator
+from markets.synthetic.quadratic import DoNothing, QuadraticPolicy
+from markets.synthetic.riccati import JumpSystem, Riccati, holding_deviation, solve
+
+__all__ = ["GarleanuPedersen", "advance", "begin"]
+
+Array = NDArray[np.float64]
+Vector = tuple[float, ...]
+Matrix = tuple[tuple[float, ...], ...]
+Matrices = tuple[tuple[tuple[float, ...], ...], ...]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+YEARS = 1.0 / 252.0
+"""Duration of a bar: a trading day."""
+LIMIT = 8.0
+"""Holding limit in stationary standard deviations of the oracle's holdings."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class GarleanuPedersen(SyntheticMarket):
+    """Parameters of the market; K regimes, A assets, S signals.
+
+    The default is a market of three regimes and two signals whose loadings conflict.
+    """
+
+    generator: ClassVar[Generator] = Generator.GARLEANU_PEDERSEN
+
+    kind: Literal["garleanu_pedersen"] = "garleanu_pedersen"
+    """Discriminator."""
+    loadings: Matrix | Matrices = ((0.20, 0.0), (-0.15, 0.20), (0.05, -0.20))
+    """B: expected price change of the next bar for a signal of 1, currency; K x A x S, or K x S
+    for one asset."""
+    reversion: Vector | Matrix = (0.05, 0.20)
+    """phi: share of a signal that is lost each bar, in (0, 2); S, or K x S. Signals have zero
+    mean and unit variance."""
+    covariance: float | Matrix | Matrices = 1.0
+    """Sigma of the price changes of a bar beside the signals, currency^2, positive definite;
+    A x A, or K x A x A, or the variance of independent assets."""
+    cost: float | Matrix | Matrices = 10.0
+    """Lambda: trading u units costs 1/2 u' Lambda u, currency / unit^2, positive definite; A x A,
+    or K x A x A, or a multiple of the covariance."""
+    risk_aversion: Positive = 1.0
+    """gamma: 1/2 gamma x' Sigma x is taken off each bar's reward, 1 / currency; > 0."""
+    discount: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
+    """delta of the objective, per bar, in (0, 1)."""
+    transition: float | Matrix = 0.995
+    """P[k][j], the probability of moving from regime k to j after a bar; K x K, or the probability
+    of staying, others being equally likely. At 1 regimes are frozen, drawn uniformly."""
+    regime: RegimeView = "known"
+    """What the features tell of the regime."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _ = self.system
+        return self
+
+    @property
+    def num_regimes(self) -> int:
+        """Number of regimes, K."""
+        return len(self.loadings)
+
+    @property
+    def num_assets(self) -> int:
+        """Number of assets, A."""
+        return int(self.system.loading_KAS.shape[1])
+
+    @property
+    def num_signals(self) -> int:
+        """Number of signals, S."""
+        return int(self.system.loading_KAS.shape[2])
+
+    @cached_property
+    def system(self) -> JumpSystem:
+        """The matrices of the control problem."""
+        loading_KAS = _loadings(self.loadings)
+        num_regimes, num_assets, num_signals = loading_KAS.shape
+        covariance_KAA = definite_matrices(
+            "covariance", self.covariance, np.eye(num_assets), num_regimes
+        )
+        return JumpSystem(
+            loading_KAS=loading_KAS,
+            persistence_KS=_persistence(self.reversion, num_regimes, num_signals),
+            covariance_KAA=covariance_KAA,
+            cost_KAA=definite_matrices("cost", self.cost, covariance_KAA, num_regimes),
+            risk_aversion=self.risk_aversion,
+            discount=self.discount,
+            transition_KK=_transition(self.transition, num_regimes),
+        )
+
+    @cached_property
+    def riccati(self) -> Riccati:
+        """The value function where the regime is known."""
+        return solve(self.system)
+
+    @property
+    def regime_free_risk(self) -> bool:
+        """Whether neither covariance nor cost depends on the regime."""
+        system = self.system
+        return all(
+            bool((matrix_KAA == matrix_KAA[0]).all())
+            for matrix_KAA in (system.covariance_KAA, system.cost_KAA)
+        )
+
+    @cached_property
+    def holding_scale(self) -> float:
+        """Stationary standard deviation of the known oracle's largest holding, units."""
+        return float(holding_deviation(self.system, self.riccati).max())
+
+    @property
+    def holding_limit(self) -> float:
+        """Largest absolute holding: `LIMIT` standard deviations, units."""
+        return LIMIT * self.holding_scale
+
+    def stream(self, *, belief: bool = False) -> Stream:
+        """Return the market as the kernel plays it."""
+        places = Places.of(self.system, self.regime, filtered=belief or self.regime == "belief")
+        parameters_Q = np.array(pack(self.system, places))
+        parameters_Q.flags.writeable = False
+        return Stream(
+            generator=self.generator,
+            parameters_Q=parameters_Q,
+            state_size=places.size,
+            symbols=tuple(f"asset_{asset}" for asset in range(self.num_assets)),
+            feature_names=(
+                *(f"signal_{signal}" for signal in range(self.num_signals)),
+                *_view_names(self.regime, self.num_regimes),
+                *(f"change_{asset}" for asset in range(self.num_assets)),
+            ),
+            additive=True,
+            years=YEARS,
+            cost_KAA=self.system.cost_KAA,
+            covariance_KAA=self.system.covariance_KAA,
+        )
+
+    def world(self, state_NS: Array) -> World:
+        """Return the true state behind rows of states; the signals are the S features."""
+        places = Places.of(self.system, self.regime, filtered=True)
+        filtered = state_NS.shape[1] == places.size
+        first = places.signal
+        belief_NK = state_NS[:, places.belief : places.belief + self.num_regimes]
+        return World(
+            regime_N=regimes_of(state_NS),
+            close_NA=closes_of(state_NS, self.num_assets),
+            signal_NF=state_NS[:, first : first + self.num_signals],
+            belief_NK=belief_NK if filtered else None,
+        )
+
+    def oracle(self, information: Information) -> Oracle:
+        """Return the best policy under some information.
+
+        Raises:
+            SyntheticMarketError: the regime is hidden and governs covariance or cost as well.
+        """
+        riccati, system = self.riccati, self.system
+        if information == "belief" and not self.regime_free_risk:
+            raise SyntheticMarketError(
+                "oracle: expected one covariance and one cost matrix for all regimes where the "
+                "regime is hidden, found matrices that differ; rules()['certainty_equivalent'] is "
+                "the nearest rule"
+            )
+        known = information == "known"
+        probability_K = stationary(system.transition_KK)
+        value = (1.0 - self.discount) * riccati.start_value(probability_K)
+        return QuadraticPolicy(
+            information=information,
+            curvature_KAA=riccati.curvature_KAA,
+            cost_KAA=system.cost_KAA,
+            pull_KAS=riccati.pull_KAS,
+            value=value if known else None,
+            solution=riccati if known else None,
+        )
+
+    def rules(self) -> Mapping[str, Solution]:
+        """Return the rules to compare with.
+
+        `do_nothing`; `myopic` (Markowitz each bar, ignoring costs, with the information of the
+        view, the filter's where the regime is hidden); `blind` (stationary probabilities for a
+        belief: the best that looks at signals only, where they revert alike in all regimes);
+        `certainty_equivalent` (the filter's belief, with covariance and cost averaged over the
+        regimes: the oracle of a hidden regime where they are the same).
+        """
+        system = self.system
+        blind_K = stationary(system.transition_KK)
+        return {
+            "do_nothing": DoNothing(),
+            "myopic": QuadraticPolicy(
+                information="known" if self.regime == "known" else "belief",
+                curvature_KAA=self.risk_aversion * system.covariance_KAA,
+                cost_KAA=np.zeros_like(system.cost_KAA),
+                pull_KAS=system.loading_KAS,
+            ),
+            "blind": self._averaged_policy("known", blind_K),
+            "certainty_equivalent": self._averaged_policy("belief", None),
+        }
+
+    def compiled(self) -> tuple[Advance, Advance]:
+        """Return the compiled functions that begin a state, and that move it one bar on."""
+        return begin, advance
+
+    def _averaged_policy(self, information: Information, weight_K: Array | None) -> QuadraticPolicy:
+        system = self.system
+        probability_K = stationary(system.transition_KK)
+        averaged = replace(
+            system,
+            covariance_KAA=_average(system.covariance_KAA, probability_K),
+            cost_KAA=_average(system.cost_KAA, probability_K),
+        )
+        riccati = solve(averaged)
+        return QuadraticPolicy(
+            information=information,
+            curvature_KAA=riccati.curvature_KAA,
+            cost_KAA=averaged.cost_KAA,
+            pull_KAS=riccati.pull_KAS,
+            weight_K=weight_K,
+        )
+
+
+def _average(matrix_KAA: Array, probability_K: Array) -> Array:
+    average_AA = np.tensordot(probability_K, matrix_KAA, axes=1)
+    return np.broadcast_to(average_AA, matrix_KAA.shape)
+
+
+def _loadings(values: Matrix | Matrices) -> Array:
+    loadings = finite_array("loadings", values)
+    return loadings[:, None, :] if loadings.ndim == 2 else loadings
+
+
+def _persistence(values: Vector | Matrix, num_regimes: int, num_signals: int) -> Array:
+    reversion = finite_array("reversion", values)
+    if reversion.shape not in ((num_signals,), (num_regimes, num_signals)):
+        raise SyntheticMarketError(
+            f"reversion: expected {num_signals} signals (as in loadings), or {num_regimes} "
+            f"regimes of {num_signals}, found shape {reversion.shape}"
+        )
+    faulty = (reversion <= 0.0) | (reversion >= 2.0)
+    if faulty.any():
+        raise SyntheticMarketError(
+            f"reversion: expected numbers in (0, 2), so that signals are stationary, "
+            f"found {reversion[faulty][0]}"
+        )
+    return np.array(np.broadcast_to(1.0 - reversion, (num_regimes, num_signals)))
+
+
+def _transition(values: float | Matrix, num_regimes: int) -> Array:
+    if isinstance(values, float):
+        if not 0.0 <= values <= 1.0:
+            raise SyntheticMarketError(
+                f"transition: expected a probability in [0, 1], found {values}"
+            )
+        return check_transition("transition", sticky_transition(num_regimes, values))
+    transition_KK = check_transition("transition", finite_array("transition", values))
+    if len(transition_KK) != num_regimes:
+        raise SyntheticMarketError(
+            f"transition: expected {num_regimes} regimes (as in loadings), "
+            f"found {len(transition_KK)}"
+        )
+    return transition_KK
+
+
+def _view_names(regime: RegimeView, num_regimes: int) -> tuple[str, ...]:
+    word = {"known": "regime", "belief": "belief", "hidden": ""}[regime]
+    return tuple(f"{word}_{index}" for index in range(num_regimes)) if word else ()
