@@ -1,0 +1,191 @@
+"""The parameters of `RegimeGBM` as checked arrays."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markets.synthetic.chain import SyntheticMarketError, check_length, check_transition
+
+SAFE_DEVIATIONS = 8.0
+"""Returns within so many standard deviations must not ruin an account at its limit."""
+
+PerRegime = tuple[float | tuple[float, ...], ...]
+"""For each regime a number, or one for each asset."""
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """Law of the log returns r ~ N(log(1 + m_k) - s_k^2 / 2, diag(s_k) C diag(s_k)).
+
+    Attributes:
+        drift_KA: m_k, expected simple returns of a bar.
+        volatility_KA: s_k, standard deviations of a bar's log returns.
+        root_AA: Lower Cholesky root L of the correlation C.
+        transition_KK: P[k, j] = P(k_{t+1} = j | k_t = k).
+    """
+
+    drift_KA: NDArray[np.float64]
+    volatility_KA: NDArray[np.float64]
+    root_AA: NDArray[np.float64]
+    transition_KK: NDArray[np.float64]
+
+    @property
+    def num_regimes(self) -> int:
+        """Number of regimes, K."""
+        return len(self.drift_KA)
+
+    @property
+    def num_assets(self) -> int:
+        """Number of assets, A."""
+        return int(self.drift_KA.shape[1])
+
+    @property
+    def log_drift_KA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
+        """Expected log returns of a bar."""
+        return np.log1p(self.drift_KA) - 0.5 * self.volatility_KA**2
+
+    @property
+    def covariance_KAA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
+        """Covariances of simple returns: (1 + m_a)(1 + m_b)(exp(s_a s_b C_ab) - 1)."""
+        log_KAA = self.volatility_KA[:, :, None] * self.volatility_KA[:, None, :]
+        gross_KA = 1.0 + self.drift_KA
+        covariance: NDArray[np.float64] = (
+            gross_KA[:, :, None]
+            * gross_KA[:, None, :]
+            * np.expm1(log_KAA * (self.root_AA @ self.root_AA.T))
+        )
+        return covariance
+
+
+@cache
+def build_law(
+    drift: PerRegime,
+    volatility: PerRegime,
+    correlation: tuple[tuple[float, ...], ...] | None,
+    transition: tuple[tuple[float, ...], ...],
+) -> Law:
+    """Check the parameters against each other and return them as read-only arrays.
+
+    Raises:
+        SyntheticMarketError: shapes disagree, drift <= -1, volatility <= 0, a correlation that is
+            not positive definite, a transition matrix that is none.
+    """
+    _refuse_ragged("transition", transition)
+    _refuse_ragged("correlation", correlation or ())
+    transition_KK = check_transition("transition", transition)
+    check_length("drift", drift, len(transition_KK))
+    check_length("volatility", volatility, len(transition_KK))
+    size = _num_assets(drift, volatility, correlation)
+    drift_KA = _broadcast("drift", drift, size)
+    _refuse("drift", drift_KA, drift_KA > -1.0, "> -1")
+    volatility_KA = _broadcast("volatility", volatility, size)
+    _refuse("volatility", volatility_KA, volatility_KA > 0.0, "> 0")
+    law = Law(drift_KA, volatility_KA, _root(correlation, size), transition_KK)
+    for array in vars(law).values():
+        array.flags.writeable = False
+    return law
+
+
+def check_scalars(cost_bps: float, limit: float, discount: float, bars_per_year: float) -> None:
+    """Refuse costs, limits and discounts outside their ranges.
+
+    Raises:
+        SyntheticMarketError: one is.
+    """
+    ranges = (
+        ("cost_bps", cost_bps, 0.0 <= cost_bps <= 1000.0, "in [0, 1000] basis points"),
+        ("limit", limit, 0.0 < limit < math.inf, "finite and > 0"),
+        ("discount", discount, 0.0 < discount < 1.0, "in (0, 1)"),
+        ("bars_per_year", bars_per_year, 0.0 < bars_per_year < math.inf, "finite and > 0"),
+    )
+    for name, value, good, expected in ranges:
+        if not good:
+            raise SyntheticMarketError(f"{name}: expected a number {expected}, found {value!r}")
+
+
+def check_ruin(law: Law, limit: float) -> None:
+    """Refuse volatilities that could ruin an account at its limit within 8 standard deviations.
+
+    Raises:
+        SyntheticMarketError: they could.
+    """
+    width_KA = SAFE_DEVIATIONS * law.volatility_KA
+    down = 1.0 - max(limit, 1.0) * -np.expm1(law.log_drift_KA - width_KA)
+    up = 1.0 - limit * np.expm1(law.log_drift_KA + width_KA)
+    if min(down.min(), up.min()) <= 0.0:
+        regime, asset = np.unravel_index(np.argmin(np.minimum(down, up)), down.shape)
+        raise SyntheticMarketError(
+            f"limit: with volatility[{regime}] = {law.volatility_KA[regime, asset]:.4g} a return of"
+            f" {SAFE_DEVIATIONS:g} standard deviations ruins a weight of {limit:g}; expected a"
+            " smaller limit, or a smaller volatility"
+        )
+
+
+def _refuse_ragged(name: str, matrix: Sequence[Sequence[float]]) -> None:
+    if len({len(row) for row in matrix}) > 1:
+        raise SyntheticMarketError(
+            f"{name}: expected rows of one length, found {[len(row) for row in matrix]}"
+        )
+
+
+def _num_assets(
+    drift: PerRegime,
+    volatility: PerRegime,
+    correlation: tuple[tuple[float, ...], ...] | None,
+) -> int:
+    sizes = {len(row) for row in (*drift, *volatility) if isinstance(row, tuple)}
+    if correlation is not None:
+        sizes.add(len(correlation))
+    if len(sizes) > 1 or 0 in sizes:
+        raise SyntheticMarketError(
+            "drift, volatility, correlation: expected one number of assets >= 1, found"
+            f" {sorted(sizes)}"
+        )
+    return sizes.pop() if sizes else 1
+
+
+def _broadcast(name: str, values: PerRegime, size: int) -> NDArray[np.float64]:
+    rows = [value if isinstance(value, tuple) else (value,) * size for value in values]
+    array = np.array(rows, dtype=np.float64)
+    _refuse(name, array, np.isfinite(array), "finite")
+    return array
+
+
+def _refuse(
+    name: str, array_KA: NDArray[np.float64], good_KA: NDArray[np.bool_], expected: str
+) -> None:
+    if not good_KA.all():
+        regime, asset = np.argwhere(~good_KA)[0]
+        raise SyntheticMarketError(
+            f"{name}[{regime}]: expected {expected}, found {array_KA[regime, asset]}"
+            f" (asset {asset})"
+        )
+
+
+def _root(correlation: tuple[tuple[float, ...], ...] | None, size: int) -> NDArray[np.float64]:
+    """Return the lower Cholesky root of the correlation matrix."""
+    if correlation is None:
+        return np.eye(size)
+    matrix = np.array(correlation, dtype=np.float64)
+    if matrix.shape != (size, size):
+        raise SyntheticMarketError(
+            f"correlation: expected shape {(size, size)}, found {matrix.shape}"
+        )
+    if not (np.isfinite(matrix).all() and np.allclose(matrix, matrix.T, rtol=0.0, atol=1e-12)):
+        raise SyntheticMarketError(f"correlation: expected a symmetric matrix, found {correlation}")
+    if not np.allclose(np.diag(matrix), 1.0, rtol=0.0, atol=1e-12):
+        raise SyntheticMarketError(
+            f"correlation: expected a diagonal of 1, found {np.diag(matrix).tolist()}"
+        )
+    smallest = float(np.linalg.eigvalsh(matrix)[0])
+    if smallest <= 1e-10:
+        raise SyntheticMarketError(
+            "correlation: expected a positive definite matrix, found a smallest eigenvalue of"
+            f" {smallest:.3g}"
+        )
+    root_AA: NDArray[np.float64] = np.linalg.cholesky(matrix)
+    return root_AA

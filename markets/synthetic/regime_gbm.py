@@ -1,0 +1,351 @@
+"""Regime-switching geometric Brownian motion, with growth-optimal solutions.
+
+Source: Hamilton (1989) for the filter; Kelly (1956) and Merton (1969) for the fractions; Davis &
+Norman (1990) for the shape of the solution with proportional costs.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from markets.compiled import separate
+from markets.synthetic import gbm_laws, gbm_oracles
+from markets.synthetic.base import (
+    Advance,
+    Information,
+    Oracle,
+    RegimeView,
+    Solution,
+    Stream,
+    SyntheticMarket,
+    World,
+    closes_of,
+    regimes_of,
+)
+from markets.synthetic.chain import (
+    pack_chain,
+    packed_size,
+    pick,
+    start_belief,
+    sticky_transition,
+    update_belief,
+)
+from markets.synthetic.layout import (
+    GOVERNED,
+    REGIME,
+    Block,
+    Generator,
+    block_start,
+    features_start,
+)
+from markets.synthetic.random import next_normal, next_uniform
+
+START_PRICE = 100.0
+"""Close of bar 0, currency."""
+_VIEWS = ("hidden", "known", "belief")
+
+# Packed parameters: a header, the chain, then blocks of K x A numbers and the correlation's root.
+_ASSETS = 0
+_REGIMES = 1
+_VIEW = 2
+_FILTERS = 3
+_CHAIN = 4
+
+_block_start = separate(block_start)
+_packed_size = separate(packed_size)
+_features_start = separate(features_start)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RegimeGBM(SyntheticMarket):
+    """Prices whose drift and volatility follow a hidden Markov chain k_t.
+
+        log(P_{t+1} / P_t) ~ N(log(1 + m_k) - s_k^2 / 2, s_k^2),   so that E[R_{t+1} | k] = m_k
+
+    with the simple return R, k = k_t, and one correlation matrix of A assets in all regimes. The
+    reward of a weight w (a part of the equity E0 before the trade) is the log growth
+
+        log(E1 / E0),   E1 / E0 = 1 + w R - c |w - w_before|,   w_before' = w (1 + R) / (E1 / E0).
+
+    Signal of the defaults: the growth-optimal weights without costs are 1.2 in the calm regime and
+    -0.6 in the volatile one, each worth w^2 s^2 / 2 = 2.9e-4 of log growth a bar, with a one-step
+    Sharpe ratio of w s = 0.024. The regimes last 50 bars on average and differ in volatility by a
+    factor of two, by which the filter tells them apart within a few bars.
+
+    Weights outside [0, 1] can lose more than everything, because lognormal returns have no bound:
+    the account's growth is then floored at 1e-6. Parameters for which that can happen within 8
+    standard deviations of a bar's return are refused, so that its probability is below 1e-14 a
+    bar and the floor plays no part in the solutions.
+
+    Raises:
+        ValueError: a parameter makes no sense; the text names it, its value and what was expected
+            (pydantic's error around a `SyntheticMarketError`).
+    """
+
+    kind: Literal["regime_gbm"] = "regime_gbm"
+    """Discriminator."""
+    drift: tuple[float | tuple[float, ...], ...] = (0.00048, -0.00096)
+    """m_k: expected simple return of a bar in each regime, > -1; one number, or one an asset."""
+    volatility: tuple[float | tuple[float, ...], ...] = (0.02, 0.04)
+    """s_k: standard deviation of a bar's log return in each regime, > 0; as `drift`."""
+    correlation: tuple[tuple[float, ...], ...] | None = None
+    """Correlations of the assets' log returns, A x A, positive definite; None: independent."""
+    transition: tuple[tuple[float, ...], ...] = sticky_transition(2, 0.98)
+    """P[k, j] = P(k_{t+1} = j | k_t = k); rows sum to 1."""
+    cost_bps: float = 10.0
+    """c: cost of trading, basis points of the notional, in [0, 1000]."""
+    limit: float = 1.5
+    """Largest sum of absolute weights, multiples of equity, > 0."""
+    discount: float = 0.99
+    """delta of the objective E sum_t delta^t reward_t, in (0, 1), per bar."""
+    regime: RegimeView = "known"
+    """What the features tell of the regime: one-hot truth, filtered probabilities, nothing."""
+    bars_per_year: float = 252.0
+    """Bars in a year, > 0: the duration of a bar, for interest and annualised figures."""
+
+    generator: ClassVar[Generator] = Generator.REGIME_GBM
+
+    def __post_init__(self) -> None:
+        gbm_laws.check_scalars(self.cost_bps, self.limit, self.discount, self.bars_per_year)
+        gbm_laws.check_ruin(self.law, self.limit)
+
+    @property
+    def law(self) -> gbm_laws.Law:
+        """The parameters as arrays, checked."""
+        return gbm_laws.build_law(self.drift, self.volatility, self.correlation, self.transition)
+
+    @property
+    def num_assets(self) -> int:
+        """Number of assets, A."""
+        return self.law.num_assets
+
+    @property
+    def num_regimes(self) -> int:
+        """Number of regimes, K."""
+        return len(self.drift)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the assets: GBM, or GBM0, GBM1, ..."""
+        size = self.num_assets
+        return ("GBM",) if size == 1 else tuple(f"GBM{asset}" for asset in range(size))
+
+    @property
+    def cost(self) -> float:
+        """Return c as a part of the traded notional."""
+        return self.cost_bps * 1e-4
+
+    @property
+    def holding_scale(self) -> float:
+        """Typical absolute weight of the growth-optimal portfolio without costs."""
+        weights_KA = gbm_oracles.kelly_weights(self.law, self.limit)
+        mean = float(np.abs(weights_KA).mean())
+        return mean if mean > 0.0 else self.limit
+
+    @property
+    def holding_limit(self) -> float:
+        """Largest absolute weight that an oracle asks for."""
+        return self.limit
+
+    def stream(self, *, belief: bool = False) -> Stream:
+        """Return the market as the kernel plays it.
+
+        Features: the view of the regime (`regime_k` one-hot, `belief_k` probabilities, or none),
+        then `return_<symbol>`, the log return of the last bar over the asset's mean s_k; 0 at the
+        start.
+
+        Args:
+            belief: run the Bayes filter even where the features do not show it.
+        """
+        law, filters = self.law, belief or self.regime == "belief"
+        size, regimes = law.num_assets, law.num_regimes
+        prefix = {"known": "regime", "belief": "belief"}.get(self.regime)
+        shown = () if prefix is None else tuple(f"{prefix}_{k}" for k in range(regimes))
+        names = (*shown, *(f"return_{symbol}" for symbol in self.symbols))
+        private = 2 * regimes + size if filters else 0
+        packed = [
+            *(float(size), float(regimes), float(_VIEWS.index(self.regime)), float(filters)),
+            *pack_chain(law.transition_KK),
+            *(1.0 / law.volatility_KA.mean(axis=0)).tolist(),
+            *law.log_drift_KA.ravel().tolist(),
+            *law.volatility_KA.ravel().tolist(),
+            *law.drift_KA.ravel().tolist(),
+            *law.root_AA.ravel().tolist(),
+        ]
+        parameters_Q = np.array(packed)
+        parameters_Q.flags.writeable = False
+        return Stream(
+            generator=self.generator,
+            parameters_Q=parameters_Q,
+            state_size=features_start(size) + len(names) + private,
+            symbols=self.symbols,
+            feature_names=names,
+            additive=False,
+            years=1.0 / self.bars_per_year,
+            cost_KAA=np.zeros((regimes, size, size)),
+            covariance_KAA=law.covariance_KAA,
+        )
+
+    def world(self, state_NS: NDArray[np.float64]) -> World:
+        """Return the true state behind rows of states; there is no signal but the regime."""
+        size, regimes = self.num_assets, self.num_regimes
+        private = features_start(size) + size + (0 if self.regime == "hidden" else regimes)
+        filtered = state_NS.shape[-1] > private
+        return World(
+            regime_N=regimes_of(state_NS),
+            close_NA=closes_of(state_NS, size),
+            signal_NF=np.zeros((len(state_NS), 0)),
+            belief_NK=state_NS[:, private : private + regimes] if filtered else None,
+        )
+
+    def oracle(self, information: Information) -> Oracle:
+        """Return the growth-optimal policy under some information.
+
+        Without costs: the Kelly weights of the belief. With costs and one asset: a no-trade band.
+
+        Raises:
+            SyntheticMarketError: costs with several assets, or with more than two regimes that
+                are hidden; see `markets.synthetic.gbm_oracles.oracle_for`.
+        """
+        return gbm_oracles.oracle_for(self.problem, information)
+
+    def rules(self) -> Mapping[str, Solution]:
+        """Return the rules to compare with.
+
+        `do_nothing` holds cash, `buy_and_hold` a weight of 1 (spread over the assets) that it
+        never rebalances, `myopic` the growth-optimal weights as if trading were free, with the
+        regime known where the features show it, and else by the filter.
+        """
+        return gbm_oracles.rules_for(self.problem, "known" if self.regime == "known" else "belief")
+
+    @property
+    def problem(self) -> gbm_oracles.Problem:
+        """What the solutions depend on."""
+        return gbm_oracles.Problem(
+            law=self.law, cost=self.cost, limit=self.limit, discount=self.discount
+        )
+
+    def compiled(self) -> tuple[Advance, Advance]:
+        """Return the compiled functions that begin a state, and that move it one bar on."""
+        return begin, advance
+
+
+@separate
+def begin(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], key: np.uint64
+) -> np.uint64:
+    """Draw k_0 from the stationary law and set prices, belief and features of the start."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    uniform, key = next_uniform(key)
+    regime = pick(parameters_Q, _CHAIN + regimes * regimes, regimes, uniform)
+    state_S[REGIME] = regime
+    state_S[GOVERNED] = regime
+    close = _block_start(Block.CLOSE, assets)
+    previous = _block_start(Block.PREVIOUS, assets)
+    returns = _returns_start(parameters_Q)
+    for asset in range(assets):
+        state_S[close + asset] = START_PRICE
+        state_S[previous + asset] = START_PRICE
+        state_S[returns + asset] = 0.0
+    if parameters_Q[_FILTERS] != 0.0:
+        start_belief(parameters_Q, _CHAIN, regimes, state_S, returns + assets)
+    _show(parameters_Q, state_S)
+    return key
+
+
+@separate
+def advance(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], key: np.uint64
+) -> np.uint64:
+    """Play the bar that k_t governs, filter it, and draw k_{t+1}."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    regime = int(state_S[REGIME])
+    close = _block_start(Block.CLOSE, assets)
+    previous = _block_start(Block.PREVIOUS, assets)
+    noise = _block_start(Block.DRIFT, assets)
+    returns = _returns_start(parameters_Q)
+    blocks = _CHAIN + _packed_size(regimes) + assets
+    mean = blocks + regime * assets
+    deviation = blocks + (regimes + regime) * assets
+    root = blocks + 3 * regimes * assets
+    scale = blocks - assets
+    for asset in range(assets):
+        # The drifts are rewritten below; until then their place holds the normal numbers.
+        state_S[noise + asset], key = next_normal(key)
+        shock = 0.0
+        for factor in range(asset + 1):
+            shock += parameters_Q[root + asset * assets + factor] * state_S[noise + factor]
+        change = parameters_Q[mean + asset] + parameters_Q[deviation + asset] * shock
+        state_S[previous + asset] = state_S[close + asset]
+        state_S[close + asset] *= math.exp(change)
+        state_S[returns + asset] = change * parameters_Q[scale + asset]
+    if parameters_Q[_FILTERS] != 0.0:
+        _filter(parameters_Q, state_S, returns, blocks)
+    state_S[GOVERNED] = regime
+    uniform, key = next_uniform(key)
+    state_S[REGIME] = pick(parameters_Q, _CHAIN + regime * regimes, regimes, uniform)
+    _show(parameters_Q, state_S)
+    return key
+
+
+@separate
+def _returns_start(parameters_Q: NDArray[np.float64]) -> int:
+    """Return the first column of the log returns, behind the view of the regime."""
+    view = int(parameters_Q[_REGIMES]) if parameters_Q[_VIEW] != 0.0 else 0
+    return _features_start(int(parameters_Q[_ASSETS])) + view
+
+
+@separate
+def _filter(
+    parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], returns: int, blocks: int
+) -> None:
+    """Update the belief by the bar's log returns.
+
+    log l_k = -sum_a log s_ka - |y|^2 / 2 with L y = (r - mu_k) / s_k, L L' the correlation.
+    """
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    belief = returns + assets
+    scratch, white = belief + regimes, belief + 2 * regimes
+    root = blocks + 3 * regimes * assets
+    for regime in range(regimes):
+        mean = blocks + regime * assets
+        deviation = blocks + (regimes + regime) * assets
+        likelihood = 0.0
+        for asset in range(assets):
+            spread = parameters_Q[deviation + asset]
+            change = state_S[returns + asset] / parameters_Q[blocks - assets + asset]
+            rest = (change - parameters_Q[mean + asset]) / spread
+            for factor in range(asset):
+                rest -= parameters_Q[root + asset * assets + factor] * state_S[white + factor]
+            state_S[white + asset] = rest / parameters_Q[root + asset * assets + asset]
+            likelihood -= math.log(spread) + 0.5 * state_S[white + asset] ** 2
+        state_S[scratch + regime] = likelihood
+    update_belief(parameters_Q, _CHAIN, regimes, state_S, belief, scratch)
+
+
+@separate
+def _show(parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64]) -> None:
+    """Write what follows from the regime: drift and deviation of the next bar, and the view."""
+    assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
+    regime = int(state_S[REGIME])
+    close = _block_start(Block.CLOSE, assets)
+    drift = _block_start(Block.DRIFT, assets)
+    deviation = _block_start(Block.DEVIATION, assets)
+    blocks = _CHAIN + _packed_size(regimes) + assets
+    for asset in range(assets):
+        expected = parameters_Q[blocks + (2 * regimes + regime) * assets + asset]
+        state_S[drift + asset] = state_S[close + asset] * expected
+        state_S[deviation + asset] = parameters_Q[blocks + (regimes + regime) * assets + asset]
+    view = int(parameters_Q[_VIEW])
+    first = _features_start(assets)
+    belief = _returns_start(parameters_Q) + assets
+    for other in range(regimes):
+        if view == 1:
+            state_S[first + other] = 1.0 if other == regime else 0.0
+        elif view == 2:
+            state_S[first + other] = state_S[belief + other]
