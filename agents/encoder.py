@@ -8,6 +8,9 @@ The market features that a price taker sees do not depend on what it does, so th
 * **window**: one window for each row of the batch, as a peer's network receives it.
 
 They are the same function, and so are their gradients; ``MarketEncoder.table`` takes the cheapest.
+
+Where nothing is shared (each environment plays a market of its own, whose features are part of what
+it observes) there is nothing to encode: ``NoEncoder``.
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -148,6 +151,33 @@ class MarketEncoder(nn.Module):
     def _cost_after_projection(self) -> int:
         config = self.config
         return config.hidden * (config.window * config.channels + config.embedding)
+
+
+class NoEncoder(nn.Module):
+    """Stands where an encoder would, with embeddings of width 0 and without parameters.
+
+    Everything is in the account observation, features are ``(0, 0)`` and bars mean nothing.
+    """
+
+    def encode_series(self, features_TC: Tensor) -> Tensor:
+        """Nothing for each bar, (T, 0)."""
+        return features_TC.new_empty(len(features_TC), 0)
+
+    def encode_windows(self, windows_BWC: Tensor) -> Tensor:
+        """Nothing for each window, (B, 0)."""
+        return windows_BWC.new_empty(len(windows_BWC), 0)
+
+    def table(
+        self, features_TC: Tensor, bars_B: Tensor, plan: EncodingPlan | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Nothing for no bar, (0, 0), and the bars, which no one looks up."""
+        del plan
+        return features_TC.new_empty(0, 0), bars_B
+
+    def plan(self, bars_B: Tensor, batch_size: int | None = None) -> EncodingPlan:
+        """The path that takes nothing from any bar."""
+        del bars_B, batch_size
+        return EncodingPlan("window", 0, 0)
 
 
 def gather_windows(features_TC: Tensor, bars_B: Tensor, window: int) -> Tensor:

@@ -3,7 +3,8 @@
 The first layer of a head is linear in the joined vector [embedding, account], so its market half
 depends on the bar only: it is computed once per bar (``FusionHead.market_half``), and a sample
 costs a row look-up and a product with its few account numbers. This is the same function as the
-plain network, arranged for speed.
+plain network, arranged for speed. Without market features (`NoEncoder`) a head is the plain
+multilayer perceptron over the account.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.encoder import EncoderConfig, MarketEncoder, initialise
+from agents.encoder import EncoderConfig, MarketEncoder, NoEncoder, initialise
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -25,7 +26,8 @@ class PolicyConfig:
     """Networks of the flat agent."""
 
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
-    """Market encoder of the actor (and of the critic, a second one, when it has its own)."""
+    """Market encoder of the actor (and of the critic, a second one, when it has its own); there is
+    none where the market has no shared features."""
     hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (64, 64)
     """Widths of the layers after the account has joined, actor and critic each."""
     critic_encoder: Literal["own", "shared"] = "own"
@@ -40,7 +42,7 @@ class FusionHead(nn.Module):
     """Multilayer perceptron over [embedding (E), account (P)].
 
     Args:
-        embedding: width E of the market embedding.
+        embedding: width E of the market embedding; 0 = none, bars and market halves are not read.
         account_size: numbers P of the account state.
         hidden: widths of the hidden layers, at least one; rectified linear units.
         outputs: width of the output.
@@ -90,6 +92,8 @@ class FusionHead(nn.Module):
         Returns:
             Outputs (B, outputs).
         """
+        if not self.embedding:
+            return self._after_fusion(self.fusion(account_BP))
         weight = self.fusion.weight[:, self.embedding :]
         market_BH = half_UH.index_select(0, rows_B)
         return self._after_fusion(torch.addmm(market_BH, account_BP, weight.T))
@@ -107,7 +111,7 @@ class ActorCritic(nn.Module):
 
     Args:
         config: sizes.
-        num_features: features C of a bar.
+        num_features: features C of a bar; 0 = everything is in the account, nothing is encoded.
         account_size: numbers P of the account state.
         outputs: action dimensions (continuous) or number of actions (discrete).
         continuous: True gives a state-independent log standard deviation, a parameter (outputs,).
@@ -128,12 +132,12 @@ class ActorCritic(nn.Module):
         self.config = config
         self.num_features = num_features
         self.account_size = account_size
-        self.encoder = MarketEncoder(config.encoder, num_features, generator)
+        self.encoder = _make_encoder(config.encoder, num_features, generator)
         own = config.critic_encoder == "own"
         self.own_critic_encoder = (
-            MarketEncoder(config.encoder, num_features, generator) if own else None
+            _make_encoder(config.encoder, num_features, generator) if own else None
         )
-        width = config.encoder.embedding
+        width = config.encoder.embedding if num_features else 0
         self.actor = FusionHead(
             width,
             account_size,
@@ -149,7 +153,7 @@ class ActorCritic(nn.Module):
         self.log_std = nn.Parameter(log_std, requires_grad=continuous)
 
     @property
-    def critic_encoder(self) -> MarketEncoder:
+    def critic_encoder(self) -> MarketEncoder | NoEncoder:
         """The critic's encoder, its own or the shared one."""
         return self.own_critic_encoder if self.own_critic_encoder is not None else self.encoder
 
@@ -184,3 +188,9 @@ class ActorCritic(nn.Module):
         embedding = self.critic_encoder.encode_windows(windows_BWC)
         value: Tensor = self.critic(embedding, account_BP)
         return value.squeeze(1)
+
+
+def _make_encoder(
+    config: EncoderConfig, num_features: int, generator: torch.Generator
+) -> MarketEncoder | NoEncoder:
+    return MarketEncoder(config, num_features, generator) if num_features else NoEncoder()

@@ -32,7 +32,8 @@ class TorchPolicy:
 
     Args:
         network: trained networks; only the encoder and the actor are read.
-        features_TC: features of the market that the observations' bars number, float32 (T, C).
+        features_TC: features of the market that the observations' bars number, float32 (T, C);
+            (0, 0) for a network without market features, to which bars mean nothing.
         low: lower bounds of the actions (D,), or None for a discrete network.
         high: upper bounds of the actions (D,), or None for a discrete network.
 
@@ -58,6 +59,7 @@ class TorchPolicy:
         self._actor = network.actor
         self._device = network.log_std.device
         self._account_size = network.account_size
+        self._looks_up = network.num_features > 0
         self._low, self._high = low, high
         with torch.no_grad():
             features = torch.tensor(features_TC, device=self._device)
@@ -80,7 +82,11 @@ class TorchPolicy:
                 f"found {observation_NO.shape}"
             )
         bars_N = observation_NO[:, 0].astype(np.int64)
-        if len(bars_N) and not 0 <= bars_N.min() <= bars_N.max() < len(self._half_TH):
+        if (
+            self._looks_up
+            and len(bars_N)
+            and not 0 <= bars_N.min() <= bars_N.max() < len(self._half_TH)
+        ):
             raise ValueError(
                 f"observation: expected bars 0 .. {len(self._half_TH) - 1}, "
                 f"found {bars_N.min()} .. {bars_N.max()}"

@@ -10,10 +10,11 @@ from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
 from training.learning import Watch, checkpoints, learn
-from training.preparation import Prepared, keep_manifest, prepare, warnings_of
 from training.progress import TrainingProgress
 from training.runtime import limit_torch_threads, resolve_device
 from training.signals import StopRequest
+from training.tasks.choice import open_task
+from training.tasks.task import Task
 from training.tracking.tracker import RunTracker
 
 ELSEWHERE = ("threads", "device", "tracking")
@@ -38,8 +39,8 @@ def start_job(config: TrainConfig, overrides: Sequence[str]) -> Path:
         ConfigError: the configuration does not fit the data.
         Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
-    prepared = prepare(config)
-    return _run(config, prepared, _new_folder(config), overrides)
+    task = open_task(config)
+    return _run(config, task, _new_folder(config), overrides)
 
 
 def resume_job(folder: str, overrides: DictConfig) -> Path:
@@ -68,17 +69,15 @@ def resume_job(folder: str, overrides: DictConfig) -> Path:
     ]
     if faults:
         raise ConfigError(f"{path} cannot be resumed as another run:\n" + "\n".join(faults))
-    return _run(config, prepare(config), path, None)
+    return _run(config, open_task(config), path, None)
 
 
-def _run(
-    config: TrainConfig, prepared: Prepared, folder: Path, overrides: Sequence[str] | None
-) -> Path:
+def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str] | None) -> Path:
     """Train and judge in a folder; `overrides` is None when the run is resumed."""
     resolve_device(config.device)
     limit_torch_threads(config.threads)
-    keep_manifest(prepared, folder)
-    tags = {"data_sha256": prepared.manifest.sha256, "seed": str(config.seed)}
+    task.keep_provenance(folder)
+    tags = {"data_sha256": task.sha256, "seed": str(config.seed)}
     tracker = RunTracker(folder, config.tracking)
     with StopRequest() as stop:
         tracker.start(
@@ -88,9 +87,9 @@ def _run(
             resume_step=None if overrides is not None else 0,
         )
         with tracker:
-            _say(_opening(config, prepared, folder))
-            _train(config, prepared, tracker, stop)
-            result = evaluate_run(config, prepared, folder)
+            _say(_opening(config, task, folder))
+            _train(config, task, tracker, stop)
+            result = evaluate_run(config, task, folder)
             tracker.log_metrics(result.headline, step=config.schedule.total_steps)
             tracker.log_artifact(folder / "evaluation")
             if tracker.status is not None:
@@ -99,7 +98,7 @@ def _run(
     return folder
 
 
-def _train(config: TrainConfig, prepared: Prepared, tracker: RunTracker, stop: StopRequest) -> None:
+def _train(config: TrainConfig, task: Task, tracker: RunTracker, stop: StopRequest) -> None:
     """Train all seeds, one after the other.
 
     Raises:
@@ -107,7 +106,7 @@ def _train(config: TrainConfig, prepared: Prepared, tracker: RunTracker, stop: S
     """
     with TrainingProgress(config.schedule.total_steps, seeds=config.seeds) as progress:
         for number in range(config.seeds):
-            _train_seed(config, prepared, number, tracker, progress, stop)
+            _train_seed(config, task, number, tracker, progress, stop)
             if stop.signal is not None:
                 raise Interrupted(
                     f"{stop.signal.name}; go on with: perennial train resume={tracker.folder}"
@@ -116,7 +115,7 @@ def _train(config: TrainConfig, prepared: Prepared, tracker: RunTracker, stop: S
 
 def _train_seed(
     config: TrainConfig,
-    prepared: Prepared,
+    task: Task,
     number: int,
     tracker: RunTracker,
     progress: TrainingProgress,
@@ -127,7 +126,7 @@ def _train_seed(
     done = max(checkpoints(config, child.folder).steps(), default=0)
     child.start(
         config.to_container(),
-        {"seed": str(seed), "data_sha256": prepared.manifest.sha256},
+        {"seed": str(seed), "data_sha256": task.sha256},
         resume_step=done if (child.folder / "journal.jsonl").exists() else None,
     )
 
@@ -138,7 +137,7 @@ def _train_seed(
     with child:
         progress.begin_seed(number + 1, seed, done)
         watch = Watch(child.log_metrics, progress.update, stop, saved)
-        learn(config, prepared, seed, child.folder, watch)
+        learn(config, task, seed, child.folder, watch)
         child.finish("KILLED" if stop.requested else "FINISHED")
 
 
@@ -159,27 +158,11 @@ def _new_folder(config: TrainConfig) -> Path:
     raise ConfigError(f"runs: expected a free name for the run, found {path} taken")
 
 
-def _opening(config: TrainConfig, prepared: Prepared, folder: Path) -> str:
+def _opening(config: TrainConfig, task: Task, folder: Path) -> str:
     """What is about to happen, in a few lines."""
-    manifest, dates = prepared.manifest, prepared.bars.ts_event.astype("datetime64[ns]")
-    spans = ", ".join(
-        f"{name} {dates[rows.start].astype('datetime64[D]')} to "
-        f"{dates[rows.stop - 1].astype('datetime64[D]')}"
-        for name in ("train", "validation", "test")
-        if (rows := prepared.rows(name)).size
-    )
     seeds = "1 seed" if config.seeds == 1 else f"{config.seeds} seeds"
-    lines = [
-        f"run     {folder}",
-        f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})",
-        f"spans   {spans}",
-        (
-            f"agent   {config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps, "
-            f"{prepared.market.num_features} features a bar"
-        ),
-    ]
-    lines += [f"beware  {warning}" for warning in warnings_of(prepared)]
-    return "\n".join(lines)
+    agent = f"{config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps"
+    return "\n".join([f"run     {folder}", f"agent   {agent}", *task.opening()])
 
 
 def _closing(folder: Path, verdict: str) -> str:

@@ -11,16 +11,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.policy import TorchPolicy
-from envs.simulator import Simulator
-from evaluation import metrics
-from evaluation.backtest import backtest
 from training.checkpoint import CheckpointError, CheckpointStore, load
 from training.config import TrainConfig
-from training.preparation import Prepared, learner_env
 from training.sb3.ppo import MarketPPO
 from training.sb3.snapshot import capture, restore
 from training.sb3.vec_env import SimulatorVecEnv
 from training.signals import StopRequest
+from training.tasks.task import Task
 
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics by name and the environment steps so far."""
@@ -42,19 +39,11 @@ class Watch:
     """Takes the folder of each new checkpoint."""
 
 
-def build_learner(config: TrainConfig, prepared: Prepared, seed: int) -> MarketPPO:
-    """A fresh learner of one seed on the training span."""
-    simulator = Simulator(
-        prepared.market,
-        learner_env(config),
-        config.schedule.num_envs,
-        seed=seed,
-        rows=prepared.split.train,
-        autoreset="same_step",
-    )
+def build_learner(config: TrainConfig, task: Task, seed: int) -> MarketPPO:
+    """A fresh learner of one seed on the task's training episodes."""
     return MarketPPO(
-        SimulatorVecEnv(simulator),
-        prepared.market.features_TC,
+        SimulatorVecEnv(task.simulator(seed)),
+        task.features,
         config=config.agent.ppo,
         policy=config.agent.policy,
         seed=seed,
@@ -62,19 +51,19 @@ def build_learner(config: TrainConfig, prepared: Prepared, seed: int) -> MarketP
     )
 
 
-def policy_of(model: MarketPPO, prepared: Prepared) -> TorchPolicy:
+def policy_of(model: MarketPPO) -> TorchPolicy:
     """What the learner has learned so far, acting deterministically on the whole market."""
     space: Any = model.action_space
     low, high = getattr(space, "low", None), getattr(space, "high", None)
-    return TorchPolicy(model.policy.net, prepared.market.features_TC, low=low, high=high)
+    return TorchPolicy(model.policy.net, model.vec_env.features, low=low, high=high)
 
 
-def learn(config: TrainConfig, prepared: Prepared, seed: int, folder: Path, watch: Watch) -> None:
+def learn(config: TrainConfig, task: Task, seed: int, folder: Path, watch: Watch) -> None:
     """Train one seed, or go on from its last checkpoint; its checkpoints are the result.
 
     Args:
         config: of the run.
-        prepared: the market.
+        task: what is learned on.
         seed: of networks, noise and episodes.
         folder: the seed's; checkpoints are written into `checkpoints/` below it.
         watch: who is told.
@@ -83,14 +72,13 @@ def learn(config: TrainConfig, prepared: Prepared, seed: int, folder: Path, watc
         CheckpointError: a checkpoint is damaged, of another configuration, or cannot be written.
     """
     store = checkpoints(config, folder)
-    model = build_learner(config, prepared, seed)
+    model = build_learner(config, task, seed)
     model.set_logger(Logger(folder=None, output_formats=[_MetricWriter(watch.log)]))
     text = learner_text(config, seed)
     latest = store.latest()
     if latest is not None:
         restore(model, load(latest, configuration=text))
-    files = {"config.yaml": text, "features.json": prepared.pipeline.to_json()}
-    callback = _Callback(config, prepared, store, files, watch)
+    callback = _Callback(config, task, store, {"config.yaml": text, **task.files}, watch)
     left = config.schedule.total_steps - model.num_timesteps
     if left > 0 and not watch.stop.requested:
         model.learn(left, callback=callback, reset_num_timesteps=latest is None)
@@ -131,15 +119,14 @@ class _Callback(BaseCallback):
     def __init__(
         self,
         config: TrainConfig,
-        prepared: Prepared,
+        task: Task,
         store: CheckpointStore,
         files: Mapping[str, str],
         watch: Watch,
     ) -> None:
         super().__init__()
-        self._config, self._prepared = config, prepared
+        self._config, self._task = config, task
         self._store, self._files, self._watch = store, files, watch
-        self._env = learner_env(config)
         self._period = config.schedule.checkpoint_steps
 
     def _on_training_start(self) -> None:
@@ -180,17 +167,11 @@ class _Callback(BaseCallback):
         self._watch.saved(path)
 
     def _score(self, model: MarketPPO) -> float | None:
-        """Log growth on the validation span a bar, None where there is no such span."""
-        rows = self._prepared.split.validation
-        if not rows.size:
+        score = self._task.score(policy_of(model))
+        if score is None:
             return None
-        ledger = backtest(
-            policy_of(model, self._prepared), self._prepared.market, self._env, rows, seed=0
-        )
-        # Of returns with a floor: the score of a ruined account is low, not undefined.
-        growth = float(metrics.log_returns(ledger.returns).mean())
-        self._watch.log({"validation/log_growth_per_bar": growth}, model.num_timesteps)
-        return growth
+        self._watch.log({score.name: score.value}, model.num_timesteps)
+        return score.value
 
 
 class _MetricWriter(KVWriter):

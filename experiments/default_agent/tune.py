@@ -33,9 +33,10 @@ from evaluation.baselines import on_simplex
 from evaluation.ledger import Ledger
 from training.config import TrainConfig
 from training.learning import Watch, build_learner, checkpoints, choose, learn, policy_of
-from training.preparation import Prepared, learner_env, prepare
+from training.preparation import Prepared, learner_env
 from training.runtime import limit_torch_threads
 from training.signals import StopRequest
+from training.tasks.data import DataTask
 
 RESULTS = Path(__file__).with_name("tuning.jsonl")
 SEEDS = (100, 101, 102)
@@ -123,17 +124,17 @@ def judged(policy: Policy, config: TrainConfig, prepared: Prepared) -> dict[str,
 def run(candidate: str, split: str, seed: int) -> dict[str, object]:
     """Train once; judge the last and the best checkpoint."""
     config = configuration(candidate, split)
-    prepared = prepare(config)
+    task = DataTask(config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         watch = Watch(lambda *_: None, lambda *_: None, StopRequest(), lambda _: None)
-        learn(config, prepared, seed, folder, watch)
+        learn(config, task, seed, folder, watch)
         store = checkpoints(config, folder)
-        model = build_learner(config, prepared, seed)
+        model = build_learner(config, task, seed)
         figures = {}
         for select, path in (("last", store.latest()), ("best", store.best())):
             choose(path, model)
-            figures[select] = judged(policy_of(model, prepared), config, prepared)
+            figures[select] = judged(policy_of(model), config, task.prepared)
     return {"candidate": candidate, "split": split, "seed": seed, **figures}
 
 

@@ -22,6 +22,7 @@ from training.evaluate import evaluate_run
 from training.learning import Watch, checkpoints, chosen, learn
 from training.preparation import Prepared, prepare
 from training.signals import StopRequest
+from training.tasks.data import DataTask
 
 
 def configuration(*overrides: str) -> TrainConfig:
@@ -51,7 +52,7 @@ def prepared_with_noise_after(
 
 def trained(config: TrainConfig, prepared: Prepared, folder: Path) -> CheckpointStore:
     watch = Watch(lambda *_: None, lambda *_: None, StopRequest(), lambda _: None)
-    learn(config, prepared, 0, folder / "seed-0", watch)
+    learn(config, DataTask(config, prepared), 0, folder / "seed-0", watch)
     return checkpoints(config, folder / "seed-0")
 
 
@@ -101,7 +102,7 @@ def test_each_ledger_lies_in_its_own_span_and_begins_with_it(
     prepared = prepared_with_noise_after(None, config, monkeypatch)
     trained(config, prepared, tmp_path)
     (tmp_path / "config.yaml").write_text("{}")
-    evaluate_run(config, prepared, tmp_path)
+    evaluate_run(config, DataTask(config, prepared), tmp_path)
     for span in ("validation", "test"):
         rows, paths = prepared.rows(span), list((tmp_path / "evaluation" / span).glob("*.parquet"))
         assert len(paths) >= 7

@@ -8,6 +8,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.encoder import NoEncoder
 from agents.losses import categorical_log_prob, gaussian_log_prob
 from training.sb3.buffer import Rollout
 from training.sb3.policy import MarketPolicy
@@ -71,6 +72,8 @@ class Sampler:
 
     def _encode(self, rows: tuple[int, int]) -> tuple[Tensor | None, int]:
         encoder, rollout = self._net.encoder, self._rollout
+        if isinstance(encoder, NoEncoder):
+            return None, 0
         start, stop = max(0, rows[0] - encoder.config.window + 1), rows[1]
         visits = rollout.num_steps * rollout.num_envs
         if encoder.series_cost(stop - start) > encoder.window_cost(visits):

@@ -50,7 +50,7 @@ def check_environment(env: object, config: PPOConfig, window: int) -> None:
     Args:
         env: what the learner was given.
         config: its hyper-parameters.
-        window: bars that the encoder looks back.
+        window: bars that the encoder looks back, where there are features to encode.
 
     Raises:
         TypeError: another kind of environment, or window observations.
@@ -65,7 +65,7 @@ def check_environment(env: object, config: PPOConfig, window: int) -> None:
             "SB3's own PPO takes windows"
         )
     history = env.simulator.config.observation.window
-    if window > history:
+    if env.features.size and window > history:
         raise ValueError(
             f"policy.encoder.window: must be <= the environment's observation.window = {history} "
             f"(bars known before an episode starts), was {window}"

@@ -35,7 +35,7 @@ class MarketPolicy(ActorCriticPolicy):
         observation_space: flat box of one of the layouts above.
         action_space: box (independent Gaussians, clipped by the caller) or discrete.
         lr_schedule: learning rate of ``optimizer``, which only SB3's own PPO uses.
-        features_TC: features of the whole market, float32 (T, C).
+        features_TC: features of the whole market, float32 (T, C); (0, 0) where there are none.
         config: networks.
         observation: which layout.
         network_seed: seed of the initial weights, independent of any global generator.
@@ -110,7 +110,7 @@ class MarketPolicy(ActorCriticPolicy):
         market, account = obs[:, : self._market_width], obs[:, self._market_width :]
         if self.observation_kind == "index":
             return market[:, 0].long(), account
-        return market.reshape(-1, *self._window_shape), account
+        return market.reshape(len(obs), *self._window_shape), account
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # noqa: FBT001, FBT002 - SB3's signature
         """Actions (B, D), values (B, 1) and log probabilities (B,)."""

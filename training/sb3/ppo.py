@@ -47,7 +47,8 @@ class MarketPPO(PPO):
 
     Args:
         env: environments with index observations.
-        features_TC: features of the market that the simulator plays, float32 (T, C).
+        features_TC: features of the market that the simulator plays, float32 (T, C): those of
+            ``env.features``.
         config: hyper-parameters.
         policy: networks.
         seed: seed of networks, action noise and minibatches, and of the environments.

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from envs.simulator import Simulator
 from envs.spaces import action_space, observation_space
+from markets.synthetic.base import Stream
 
 
 class Finished(NamedTuple):
@@ -46,11 +47,7 @@ class SimulatorVecEnv(VecEnv):
         self._render_mode = None
         super().__init__(
             simulator.num_envs,
-            observation_space(
-                replace(simulator.config.observation, kind=observation),
-                simulator.market.num_features,
-                simulator.num_assets,
-            ),
+            _observation_space(simulator, observation),
             action_space(simulator.config.action, simulator.num_assets),
         )
         self._width = int(np.prod(self.observation_space.shape or ()))
@@ -62,9 +59,19 @@ class SimulatorVecEnv(VecEnv):
         self._born = time.monotonic()
 
     @property
+    def features(self) -> NDArray[np.float32]:
+        """Features that all lanes share, (T, C); (0, 0) on a stream, where each has its own."""
+        market = self.simulator.market
+        if isinstance(market, Stream):
+            return np.zeros((0, 0), np.float32)
+        return market.features_TC
+
+    @property
     def rows(self) -> tuple[int, int]:
-        """First and one past the last bar that an observation can name."""
+        """First and one past the last bar of the table that an observation can name."""
         simulator, length = self.simulator, self.simulator.config.episode.length
+        if isinstance(simulator.market, Stream):
+            return 0, 0
         bars = simulator.market.num_bars
         stop = bars if length is None else min(bars, simulator.last_start + length + 1)
         return simulator.first_start, stop
@@ -237,3 +244,15 @@ class SimulatorVecEnv(VecEnv):
         )
         self._return_N[:] = state["episode/return"]
         self._length_N[:] = state["episode/length"]
+
+
+def _observation_space(
+    simulator: Simulator, observation: Literal["index", "window"]
+) -> spaces.Space[Any]:
+    market = simulator.market
+    return observation_space(
+        replace(simulator.config.observation, kind=observation),
+        market.num_features,
+        simulator.num_assets,
+        streamed=isinstance(market, Stream),
+    )

@@ -1,0 +1,1 @@
+"""What is learned on and how it is judged: recorded markets, and markets with a known answer."""

@@ -1,0 +1,141 @@
+"""Recorded markets: learned on one span, chosen on the next, judged on the last."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.policy import Policy
+from envs.simulator import Simulator
+from evaluation import metrics
+from evaluation.backtest import backtest
+from evaluation.judge import Evaluation, judge
+from evaluation.report import ReportInputs, write_figures, write_report
+from training.config import TrainConfig
+from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
+from training.record import RunRecord
+from training.tasks.task import Result, Score
+
+
+class DataTask:
+    """A recorded market, prepared.
+
+    Args:
+        config: of the run.
+        prepared: its market; None loads it.
+
+    Raises:
+        ConfigError: the split leaves a span without a single step.
+    """
+
+    def __init__(self, config: TrainConfig, prepared: Prepared | None = None) -> None:
+        self.config = config
+        self.prepared = prepared or prepare(config)
+        self._env = learner_env(config)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the data."""
+        return self.prepared.manifest.sha256
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Features of every bar."""
+        return self.prepared.market.features_TC
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The fitted features."""
+        return {"features.json": self.prepared.pipeline.to_json()}
+
+    def opening(self) -> list[str]:
+        """Where the data comes from, its spans, and what looks wrong in it."""
+        prepared = self.prepared
+        manifest, dates = prepared.manifest, prepared.bars.ts_event.astype("datetime64[ns]")
+        spans = ", ".join(
+            f"{name} {dates[rows.start].astype('datetime64[D]')} to "
+            f"{dates[rows.stop - 1].astype('datetime64[D]')}"
+            for name in ("train", "validation", "test")
+            if (rows := prepared.rows(name)).size
+        )
+        return [
+            f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})",
+            f"bars    {prepared.market.num_features} features each; {spans}",
+            *(f"beware  {warning}" for warning in warnings_of(prepared)),
+        ]
+
+    def keep_provenance(self, folder: Path) -> None:
+        """Write the data's manifest, or check the data against the one there.
+
+        Raises:
+            ManifestError: the data is not the one that the run was started with.
+        """
+        keep_manifest(self.prepared, folder)
+
+    def simulator(self, seed: int) -> Simulator:
+        """Return the environments on the training span."""
+        return Simulator(
+            self.prepared.market,
+            self._env,
+            self.config.schedule.num_envs,
+            seed=seed,
+            rows=self.prepared.split.train,
+            autoreset="same_step",
+        )
+
+    def score(self, policy: Policy) -> Score | None:
+        """Log growth a bar on the validation span, None where there is no such span."""
+        rows = self.prepared.split.validation
+        if not rows.size:
+            return None
+        ledger = backtest(policy, self.prepared.market, self._env, rows, seed=0)
+        # Of returns with a floor: the score of a ruined account is low, not undefined.
+        growth = float(metrics.log_returns(ledger.returns).mean())
+        return Score("validation/log_growth_per_bar", growth)
+
+    def judge(self, agents: Mapping[int, Policy], folder: Path) -> Result:
+        """Ledgers on validation and test span beside the baselines', figures, and the report."""
+        prepared = self.prepared
+        validation = prepared.split.validation
+        evaluation = judge(
+            agents,
+            prepared.market,
+            self._env,
+            test=prepared.split.test,
+            validation=validation if validation.size else None,
+            config=self.config.evaluation,
+            data_sha256=prepared.manifest.sha256,
+        )
+        target = folder / "evaluation"
+        evaluation.save(target)
+        write_figures(target / "figures", evaluation)
+        write_report(target / "report.html", self._report_inputs(folder, evaluation))
+        return Result(evaluation.comparison.verdict, _headline(evaluation))
+
+    def _report_inputs(self, folder: Path, evaluation: Evaluation) -> ReportInputs:
+        record, prepared = RunRecord.read(folder), self.prepared
+        return ReportInputs(
+            evaluation=evaluation,
+            title=folder.name,
+            config_text=record.config_text,
+            manifest=json.loads(prepared.manifest.to_json()),
+            versions=record.versions,
+            command=record.command,
+            notes=[f"Look at the data: {warning}." for warning in warnings_of(prepared)],
+        )
+
+
+def _headline(evaluation: Evaluation) -> dict[str, float]:
+    figures, best = evaluation.figures(), evaluation.comparison.best
+    gap = evaluation.comparison.headline.growth
+    return {
+        "test/log_growth": figures["agent"]["log_growth"],
+        "test/sharpe": figures["agent"]["sharpe"],
+        "test/max_drawdown": figures["agent"]["max_drawdown"],
+        "test/best_baseline_log_growth": figures[best]["log_growth"],
+        "test/difference": gap.estimate,
+        "test/difference_low": gap.low,
+        "test/difference_high": gap.high,
+    }
