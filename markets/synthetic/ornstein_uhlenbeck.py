@@ -18,10 +18,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from markets.compiled import separate
+from markets.synthetic.band import Band, Spread, solve_known
+from markets.synthetic.band_policies import BandOracle, ContinuousBand, DoNothing, Myopic
 from markets.synthetic.base import (
     Advance,
     Information,
-    Oracle,
     RegimeView,
     Solution,
     Stream,
@@ -95,7 +96,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     """sigma_k, standard deviation of a bar's shock, currency."""
     transition: _Matrix = ((0.98, 0.02), (0.04, 0.96))
     """P[k, j] = P(k_{t+1} = j | k_t = k); rows sum to 1."""
-    cost: _NotNegative = 0.2
+    cost: _NotNegative = 0.3
     """c, cost of trading one unit, currency; 0 = none."""
     risk_aversion: _NotNegative = 0.1
     """gamma, 1 / currency; 0 = only the limit restrains."""
@@ -143,6 +144,20 @@ class OrnsteinUhlenbeck(SyntheticMarket):
         return min(float(np.sqrt(stationary(self._chain) @ target_K**2)), self.limit)
 
     @property
+    def spread(self) -> Spread:
+        """The numbers of one asset, for the solver."""
+        return Spread(
+            transition_KK=self._chain,
+            speed_K=np.array(self.speed),
+            mean_K=np.array(self.mean),
+            volatility_K=np.array(self.volatility),
+            cost=self.cost,
+            risk_aversion=self.risk_aversion,
+            limit=self.limit,
+            discount=self.discount,
+        )
+
+    @property
     def shock_correlation(self) -> NDArray[np.float64]:
         """Correlation of the shocks."""
         return np.eye(self.assets) if self.correlation is None else np.array(self.correlation)
@@ -150,9 +165,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     @property
     def price_deviation(self) -> NDArray[np.float64]:
         """Stationary standard deviation of the price within each regime, currency."""
-        kappa = np.array(self.speed)
-        deviation: NDArray[np.float64] = np.array(self.volatility) / np.sqrt(kappa * (2.0 - kappa))
-        return deviation
+        return self.spread.deviations
 
     @property
     def _chain(self) -> NDArray[np.float64]:
@@ -195,13 +208,39 @@ class OrnsteinUhlenbeck(SyntheticMarket):
         view = 0 if self.regime == "hidden" else self.num_regimes
         return features_start(self.assets) + 2 * self.assets + view + self.assets
 
-    def oracle(self, information: Information) -> Oracle:
-        """Return the best policy under some information; see the base class."""
-        raise SyntheticMarketError(f"oracle({information!r}): not available yet")
+    def oracle(self, information: Information) -> BandOracle:
+        """Return the no-trade band, solved once in a process for each set of parameters.
+
+        Where the regime is hidden and no belief oracle exists, the oracle that knows the regime
+        is an upper bound: evaluation then reports a share of more than anyone could reach.
+
+        Raises:
+            SyntheticMarketError: assets are correlated (their bands depend on each other), or the
+                regime is hidden and there are not one asset and at most two regimes.
+        """
+        if not np.array_equal(self.shock_correlation, np.eye(self.assets)):
+            raise SyntheticMarketError(
+                "oracle: the band is solved asset by asset, which needs independent shocks: "
+                f"expected correlation=None, found {self.correlation}"
+            )
+        if information == "belief" and self.num_regimes > 1:
+            raise SyntheticMarketError(
+                "oracle('belief'): the band under a filter is not solved; oracle('known') is an "
+                "upper bound on its value, and rules() act on the belief where regime is not known"
+            )
+        return BandOracle(self.spread, _solve(self), information, self.assets)
 
     def rules(self) -> Mapping[str, Solution]:
-        """Return `do_nothing`, `myopic` and `continuous_band`."""
-        return {}
+        """Return `do_nothing`, `myopic` and (with risk aversion) `continuous_band`.
+
+        They know the regime where the features tell it, else the filter's probabilities.
+        """
+        information: Information = "known" if self.regime == "known" else "belief"
+        myopic = Myopic(self.spread, self.shock_correlation, information)
+        rules: dict[str, Solution] = {"do_nothing": DoNothing(), "myopic": myopic}
+        if self.risk_aversion > 0.0:
+            rules["continuous_band"] = ContinuousBand(myopic)
+        return rules
 
     def compiled(self) -> tuple[Advance, Advance]:
         """Return the compiled functions that begin a state, and that move it one bar on."""
@@ -225,6 +264,11 @@ def _check_correlation(correlation_AA: NDArray[np.float64], assets: int) -> None
             "correlation: expected a positive definite matrix, "
             f"found the smallest eigenvalue {smallest:.3g}"
         )
+
+
+@cache
+def _solve(market: OrnsteinUhlenbeck) -> Band:
+    return solve_known(market.spread)
 
 
 @cache

@@ -1,0 +1,288 @@
+"""The no-trade band of a mean-reverting price with proportional costs, by dynamic programming.
+
+With V_k(P, x) the best value before trading from the holding x, and W_k(P, x) after trading to x,
+
+    W_k(P, x) = x mu_k(P) - g_k / 2 x^2 + delta sum_j P_kj E[V_j(P', x)],  g_k = gamma sigma_k^2
+    V_k(P, x) = max_y W_k(P, y) - c |y - x|,  |y| <= limit
+
+W is concave in x, so the best trade goes to the nearest edge of [l, u], where G = dW/dx is c and
+-c, and dV/dx = clip(G, -c, c). Differentiating, **every level x of the holding is a problem of its
+own**, a game of when that unit is worth its cost:
+
+    G_k(P, x) = mu_k(P) - g_k x + delta sum_j P_kj E[clip(G_j(P', x), -c, c)]
+
+which has no maximisation over trades and no grid error in x. From no holding at all,
+
+    V_k(P, 0) = W_k(P, 0) + gain_k(P),   W_k(P, 0) = delta sum_j P_kj E[V_j(P', 0)]
+    gain_k(P) = int_0^limit (G - c)^+ dx + int_-limit^0 (-G - c)^+ dx
+
+Source: Davis & Norman (1990) for the band; Karatzas & Shreve (1984) for the derivative of a
+singular control problem as a problem of stopping.
+"""
+
+import math
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from markets.synthetic.chain import SyntheticMarketError, stationary
+
+Array = NDArray[np.float64]
+
+_REACH = 6.0
+"""Half width of the grid of prices, standard deviations: 2e-9 of the mass is beyond."""
+_MOST_PRICES = 1_201
+_MOST_ROUNDS = 200
+
+
+class Spread(NamedTuple):
+    """A mean-reverting price, what it costs to trade it, and what is maximised."""
+
+    transition_KK: Array
+    """P[k, j] = P(k_{t+1} = j | k_t = k)."""
+    speed_K: Array
+    """kappa_k."""
+    mean_K: Array
+    """m_k, currency."""
+    volatility_K: Array
+    """sigma_k, currency."""
+    cost: float
+    """c, currency a unit."""
+    risk_aversion: float
+    """gamma, 1 / currency."""
+    limit: float
+    """Largest absolute holding, units."""
+    discount: float
+    """delta, per bar."""
+
+    @property
+    def deviations(self) -> Array:
+        """Standard deviation of the price within each regime for ever, (K,), currency."""
+        deviation_K: Array = self.volatility_K / np.sqrt(self.speed_K * (2.0 - self.speed_K))
+        return deviation_K
+
+
+class Resolution(NamedTuple):
+    """How fine the grids are."""
+
+    prices: float = 6.0
+    """Prices to the smallest volatility."""
+    levels: int = 401
+    """Levels of the holding in [-limit, limit]."""
+    beliefs: int = 25
+    """Probabilities of the second regime in [0, 1] (see `belief_band`)."""
+
+
+DEFAULT = Resolution()
+"""Its value errs by less than 1e-4 of itself (see the tests)."""
+
+
+class Band(NamedTuple):
+    """A solved problem. Rows R are regimes, or probabilities of the second regime."""
+
+    price_I: Array
+    """Grid of prices, evenly spaced, currency."""
+    low_RI: Array
+    """l: buy up to it from below, units."""
+    high_RI: Array
+    """u: sell down to it from above, units."""
+    flat_RI: Array
+    """Best value with no holding, before trading, currency (summed, not a bar)."""
+    value: float
+    """(1 - delta) E sum_t delta^t reward_t from a flat start, currency a bar."""
+
+
+class Prices:
+    """A grid of prices, and expectations of functions on it under normal laws.
+
+    A function is the cubic spline through its values, constant beyond the ends; its expectation
+    is integrated by four Gauss-Legendre points in each cell.
+    """
+
+    def __init__(self, spread: Spread, fineness: float) -> None:
+        low, high = _range(spread)
+        count = math.ceil((high - low) / float(spread.volatility_K.min()) * fineness) + 1
+        if count > _MOST_PRICES:
+            raise SyntheticMarketError(
+                "speed, volatility: the band needs the smallest volatility to be at least "
+                f"{fineness / _MOST_PRICES:.2g} of the range of prices, found "
+                f"{spread.volatility_K.min():.3g} in {high - low:.3g}"
+            )
+        self.price_I: Array = np.linspace(low, high, max(count, 41))
+        node, weight = np.polynomial.legendre.leggauss(4)
+        step = self.price_I[1] - self.price_I[0]
+        self.node_Q: Array = (self.price_I[:-1, None] + 0.5 * step * (node + 1.0)).ravel()
+        self.weight_Q: Array = np.tile(0.5 * step * weight, len(self.price_I) - 1)
+
+    @cached_property
+    def interpolation_QI(self) -> Array:  # noqa: N802 - dimension suffix
+        """Values at the integration nodes as a linear map of values on the grid."""
+        at_nodes: Array = CubicSpline(self.price_I, np.eye(len(self.price_I)))(self.node_Q)
+        return at_nodes
+
+    def density(self, centre_N: Array, deviation: float) -> Array:
+        """Return weights (N, Q) of the integration nodes under N(centre, deviation^2)."""
+        z_NQ = (self.node_Q - centre_N[:, None]) / deviation
+        density_NQ: Array = np.exp(-0.5 * z_NQ**2) * (
+            self.weight_Q / (deviation * math.sqrt(2.0 * math.pi))
+        )
+        return density_NQ
+
+    def expectation(self, centre_N: Array, deviation: float) -> Array:
+        """Return E[f(Z)] as a linear map (N, I) of f on the grid, Z ~ N(centre, deviation^2)."""
+        density_NQ = self.density(centre_N, deviation)
+        expectation_NI: Array = density_NQ @ self.interpolation_QI
+        missing_N = 1.0 - density_NQ.sum(axis=1)
+        end_N = np.where(centre_N > self.price_I.mean(), len(self.price_I) - 1, 0)
+        expectation_NI[np.arange(len(centre_N)), end_N] += missing_N
+        return expectation_NI
+
+
+def _range(spread: Spread) -> tuple[float, float]:
+    """Return the range of prices: of the start's laws, and of the long run with switches."""
+    weight_K, keep_K = stationary(spread.transition_KK), 1.0 - spread.speed_K
+    pull_K = spread.speed_K * spread.mean_K
+    into_KK, one = spread.transition_KK.T, np.eye(len(weight_K))
+    # E[P 1{k}] and E[P^2 1{k}] of the long run, from one bar to the next.
+    first_K = np.linalg.solve(one - into_KK * keep_K, into_KK @ (pull_K * weight_K))
+    fresh_K = 2.0 * keep_K * pull_K * first_K + (pull_K**2 + spread.volatility_K**2) * weight_K
+    second_K = np.linalg.solve(one - into_KK * keep_K**2, into_KK @ fresh_K)
+    centre = float(first_K.sum())
+    deviation = math.sqrt(float(second_K.sum()) - centre**2)
+    reach_K = _REACH * spread.deviations
+    low = min(centre - _REACH * deviation, float((spread.mean_K - reach_K).min()))
+    high = max(centre + _REACH * deviation, float((spread.mean_K + reach_K).max()))
+    return low, high
+
+
+def solve_known(spread: Spread, resolution: Resolution = DEFAULT) -> Band:
+    """Return the band where the regime is known: rows are regimes."""
+    prices = Prices(spread, resolution.prices)
+    regimes, size = len(spread.speed_K), len(prices.price_I)
+    drift_KI = spread.speed_K[:, None] * (spread.mean_K[:, None] - prices.price_I)
+    step_MM = np.zeros((regimes, size, regimes, size))
+    for regime, volatility in enumerate(spread.volatility_K):
+        one_II = prices.expectation(prices.price_I + drift_KI[regime], float(volatility))
+        step_MM[regime] = spread.transition_KK[regime][None, :, None] * one_II[:, None, :]
+    start_KI = np.concatenate(
+        [
+            prices.expectation(spread.mean_K[[regime]], float(spread.deviations[regime]))
+            for regime in range(regimes)
+        ]
+    )
+    start_KI *= stationary(spread.transition_KK)[:, None]
+    risk_K = spread.risk_aversion * spread.volatility_K**2
+    return solve(
+        spread,
+        resolution,
+        price_I=prices.price_I,
+        step_MM=step_MM.reshape(regimes * size, regimes * size),
+        drift_M=drift_KI.ravel(),
+        risk_M=np.repeat(risk_K, size),
+        start_M=start_KI.ravel(),
+    )
+
+
+def solve(
+    spread: Spread,
+    resolution: Resolution,
+    *,
+    price_I: Array,
+    step_MM: Array,
+    drift_M: Array,
+    risk_M: Array,
+    start_M: Array,
+) -> Band:
+    """Return the band of a market with M = R * I states.
+
+    Args:
+        spread: costs, limit and discount.
+        resolution: how many levels of the holding.
+        price_I: grid of prices; the states are (row, price).
+        step_MM: expectation of a function of the next state, given the state.
+        drift_M: expected change of the price, given the state.
+        risk_M: g, risk aversion times the expected variance of the change.
+        start_M: expectation of a function of the first state.
+    """
+    levels = resolution.levels + 1 - resolution.levels % 2
+    level_X = np.linspace(-spread.limit, spread.limit, levels)
+    marginal_MX = _marginal_values(spread, level_X, step_MM, drift_M, risk_M)
+    cost, discount = spread.cost, spread.discount
+    gain_M = _area(marginal_MX[:, levels // 2 :] - cost, level_X) + _area(
+        -marginal_MX[:, levels // 2 :: -1] - cost, level_X
+    )
+    flat_M = gain_M + np.linalg.solve(
+        np.eye(len(step_MM)) - discount * step_MM, discount * (step_MM @ gain_M)
+    )
+    shape = (-1, len(price_I))
+    return Band(
+        price_I=price_I,
+        low_RI=_crossing(marginal_MX, level_X, cost).reshape(shape),
+        high_RI=_crossing(marginal_MX, level_X, -cost).reshape(shape),
+        flat_RI=flat_M.reshape(shape),
+        value=float((1.0 - discount) * (start_M @ flat_M)),
+    )
+
+
+def _marginal_values(
+    spread: Spread, level_X: Array, step_MM: Array, drift_M: Array, risk_M: Array
+) -> Array:
+    """Return G (M, X), the marginal value of a unit at each level."""
+    marginal_MX = np.empty((len(drift_M), len(level_X)))
+    guess_M = drift_M - risk_M * level_X[0]
+    for column, level in enumerate(level_X):
+        reward_M = drift_M - risk_M * level
+        guess_M = _play(reward_M, guess_M, step_MM, spread)
+        marginal_MX[:, column] = guess_M
+    return marginal_MX
+
+
+def _play(reward_M: Array, guess_M: Array, step_MM: Array, spread: Spread) -> Array:
+    """Solve G = reward + delta T clip(G, -c, c) by Newton's method on the set where |G| < c.
+
+    Each round solves the linear system of a guessed set exactly, and stops where the solution has
+    that very set. A round is a policy iteration of a zero-sum stopping game.
+    """
+    cost, discount = spread.cost, spread.discount
+    held_M = np.abs(guess_M) < cost
+    value_M = np.clip(guess_M, -cost, cost)
+    for _ in range(_MOST_ROUNDS):
+        held = np.flatnonzero(held_M)
+        if len(held):
+            rows_HM = step_MM[held]
+            outside_M = np.where(held_M, 0.0, value_M)
+            value_M[held] = np.linalg.solve(
+                np.eye(len(held)) - discount * rows_HM[:, held],
+                reward_M[held] + discount * (rows_HM @ outside_M),
+            )
+        marginal_M: Array = reward_M + discount * (step_MM @ value_M)
+        value_M = np.clip(marginal_M, -cost, cost)
+        following_M = np.abs(marginal_M) < cost
+        if np.array_equal(following_M, held_M):
+            return marginal_M
+        held_M = following_M
+    # Sets that alternate differ by states whose value is c within rounding: iterate values.
+    for _ in range(math.ceil(math.log(1e-12) / math.log(discount))):
+        marginal_M = reward_M + discount * (step_MM @ np.clip(marginal_M, -cost, cost))
+    return marginal_M
+
+
+def _area(excess_MY: Array, level_X: Array) -> Array:
+    """Return the integral (M,) over equal steps of the positive part of what falls in each row."""
+    step = level_X[1] - level_X[0]
+    first_MY, second_MY = excess_MY[:, :-1], excess_MY[:, 1:]
+    cut_MY = (first_MY > 0.0) & (second_MY < 0.0)
+    fall_MY = np.where(cut_MY, first_MY - second_MY, 1.0)
+    area_MY = np.where(
+        cut_MY, first_MY**2 / (2.0 * fall_MY), 0.5 * np.maximum(first_MY + second_MY, 0.0)
+    )
+    area_M: Array = step * area_MY.sum(axis=1)
+    return area_M
+
+
+def _crossing(marginal_MX: Array, level_X: Array, height: float) -> Array:
+    """Return the level (M,) at which each row, which falls, crosses a height; else an end."""
+    return np.array([np.interp(height, row_X[::-1], level_X[::-1]) for row_X in marginal_MX])
