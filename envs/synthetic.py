@@ -1,0 +1,182 @@
+"""A synthetic market with a known answer as a trading problem: its rules, actions and holdings."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from envs.config import (
+    EpisodeConfig,
+    FeeConfig,
+    LongShortAction,
+    ObservationConfig,
+    QuadraticCostConfig,
+    QuadraticUtilityReward,
+    TradeAction,
+    TradingConfig,
+)
+from markets.synthetic.base import Solution, Stream
+from markets.synthetic.garleanu_pedersen import GarleanuPedersen
+from markets.synthetic.layout import Block, block_start
+from markets.synthetic.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from markets.synthetic.regime_gbm import RegimeGBM
+
+if TYPE_CHECKING:
+    from envs.simulator import Simulator
+
+MarketConfig = Annotated[
+    GarleanuPedersen | OrnsteinUhlenbeck | RegimeGBM, Field(discriminator="kind")
+]
+"""A market with an oracle, or a mapping of its fields with its `kind`."""
+
+TRADE_SCALE = 0.5
+"""Default `trade_size` in typical holdings of the oracle."""
+INITIAL_CASH = 1_000_000.0
+"""Money at the start, currency: so much that a ledger of additive prices never nears zero."""
+_OVER_ONE = 1.0 + 1e-9
+"""Least gross limit with which a purchase may borrow its own cost, so that it fills in full."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Problem:
+    """A market, and how it is traded: exactly the rules for which its oracle is the best policy.
+
+    Rewards (x holdings and u trades after the decision at the close of t, C prices, k regime):
+
+    | market | reward of the bar t + 1 |
+    |---|---|
+    | `garleanu_pedersen` | x'(C_{t+1} - C_t) - gamma / 2 x' Sigma_k x - u' Lambda_k u / 2 |
+    | `ornstein_uhlenbeck` | x'(C_{t+1} - C_t) - gamma / 2 x' Sigma_k x - c sum abs(u) |
+    | `regime_gbm` | log(E_{t+1} / E_t), costs c on the traded notional |
+
+    Orders fill at the close that the agent has seen, which is the next bar's open: these markets
+    have no gap between bars. There is no interest, borrow fee, impact or volume limit. Episodes
+    are truncated after `episode_length` bars; the objective has no end, so the observed time left
+    is 1 throughout.
+    """
+
+    world: MarketConfig
+    """The market with its parameters."""
+    episode_length: Annotated[int, Field(ge=1)] = 256
+    """Steps of an episode, bars, >= 1."""
+    expected_reward: bool = False
+    """Reward a step with its expectation given the state, the regime and the fills, instead of
+    what happened: the same mean with less variance. Agents see no more than before."""
+    trade_size: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    """Units that an action of 1 trades, > 0; None = `TRADE_SCALE` typical holdings of the oracle.
+    Additive markets only."""
+    dead_zone: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Actions of at most this size trade nothing, in [0, 1). Additive markets only."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not isinstance(self.world, RegimeGBM):
+            return self
+        for name, default in (("trade_size", None), ("dead_zone", 0.0)):
+            if (found := getattr(self, name)) != default:
+                msg = f"{name}: expected {default} for regime_gbm, whose actions are weights"
+                raise ValueError(f"{msg}, found {found}")
+        return self
+
+    @property
+    def size(self) -> float:
+        """Units that an action of 1 trades (regime_gbm: weight that it asks for)."""
+        if isinstance(self.world, RegimeGBM):
+            return self.world.limit
+        if self.trade_size is not None:
+            return self.trade_size
+        return TRADE_SCALE * self.world.holding_scale
+
+    def stream(self, *, belief: bool = False) -> Stream:
+        """Return the market as the simulator plays it: fresh paths, episode after episode.
+
+        Args:
+            belief: Run the Bayes filter even where the features do not show it, as the oracle
+                with `information="belief"` needs.
+        """
+        return self.world.stream(belief=belief)
+
+    def trading(self) -> TradingConfig:
+        """Return the rules of the market as a configuration of the simulator."""
+        free = TradingConfig.frictionless(
+            action=self._action(),
+            observation=ObservationConfig(kind="window", window=1, time_left=False),
+            episode=EpisodeConfig(
+                length=self.episode_length,
+                random_start=False,
+                initial_cash=INITIAL_CASH,
+                ruin_fraction=0.0,
+            ),
+        )
+        rules = replace(free, expected_reward=self.expected_reward)
+        match self.world:
+            case RegimeGBM(cost_bps=bps):
+                return replace(rules, fee=FeeConfig(bps=bps))
+            case OrnsteinUhlenbeck(cost=cost, risk_aversion=gamma):
+                reward = QuadraticUtilityReward(risk_aversion=gamma)
+                return replace(rules, reward=reward, fee=FeeConfig(bps=0.0, per_share=cost))
+            case GarleanuPedersen(risk_aversion=gamma):
+                reward = QuadraticUtilityReward(risk_aversion=gamma)
+                return replace(rules, reward=reward, quadratic=QuadraticCostConfig(coefficient=1.0))
+
+    def _action(self) -> LongShortAction | TradeAction:
+        world = self.world
+        if not isinstance(world, RegimeGBM):
+            return TradeAction(
+                size=self.size,
+                limit=world.holding_limit,
+                dead_zone=self.dead_zone,
+                unit=world.holding_scale,
+            )
+        limit = world.limit
+        # A cash account may not borrow the cost of a purchase, and would scale it down.
+        borrows = limit * (1.0 + 2.0 * world.cost) > 1.0
+        gross = max(limit, _OVER_ONE) if borrows else limit
+        return LongShortAction(gross=gross, net=gross, scale=limit)
+
+    def action(
+        self, target_NA: NDArray[np.float64], holding_NA: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the actions (N, A) that trade towards a solution's target.
+
+        The inverse of the action mapping, within [-1, 1]: a target further away than `size` (or
+        beyond the limit) is approached as far as one action reaches.
+
+        Args:
+            target_NA: Holdings to trade to, units (regime_gbm: weights).
+            holding_NA: Present holdings, in the same unit; see `holdings`.
+        """
+        if isinstance(self.world, RegimeGBM):
+            return np.clip(target_NA / self.size, -1.0, 1.0)
+        limit = self.world.holding_limit
+        part_NA = (np.clip(target_NA, -limit, limit) - holding_NA) / self.size
+        size_NA = self.dead_zone + (1.0 - self.dead_zone) * np.abs(part_NA)
+        return np.clip(np.sign(part_NA) * size_NA, -1.0, 1.0)
+
+    def follow(self, solution: Solution, simulator: "Simulator") -> NDArray[np.float64]:
+        """Return the actions (N, A) of a solution, for example `world.oracle("known")`, now.
+
+        Args:
+            solution: An oracle or a rule; one that goes by belief needs `stream(belief=True)`.
+            simulator: One that plays `stream` by the rules of `trading`.
+        """
+        holding_NA = self.holdings(simulator)
+        world = self.world.world(simulator.world_NS)
+        return self.action(solution.target(world, holding_NA), holding_NA)
+
+    def holdings(self, simulator: "Simulator") -> NDArray[np.float64]:
+        """Return the present holdings (N, A), units (regime_gbm: weights of equity).
+
+        Args:
+            simulator: One that plays `stream` by the rules of `trading`.
+        """
+        if not isinstance(self.world, RegimeGBM):
+            return np.array(simulator.shares_NA)
+        first = block_start(Block.CLOSE, self.world.num_assets)
+        close_NA = simulator.world_NS[:, first : first + self.world.num_assets]
+        weight_NA: NDArray[np.float64] = simulator.shares_NA * close_NA
+        weight_NA /= simulator.equity_N[:, None]
+        return weight_NA
