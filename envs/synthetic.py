@@ -1,6 +1,7 @@
 """A synthetic market with a known answer as a trading problem: its rules, actions and holdings."""
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
@@ -32,8 +33,10 @@ MarketConfig = Annotated[
 ]
 """A market with an oracle, or a mapping of its fields with its `kind`."""
 
-TRADE_SCALE = 0.5
-"""Default `trade_size` in typical holdings of the oracle."""
+TRADE_SCALES = MappingProxyType({"garleanu_pedersen": 1.0, "ornstein_uhlenbeck": 2.0})
+"""Default `trade_size` in typical holdings of the oracle that knows the regime. With the default
+markets fewer than 1 in 1,000 of its trades are larger (and then take two steps): quadratic costs
+spread a trade over many bars, proportional ones let it happen at once when the regime changes."""
 INITIAL_CASH = 1_000_000.0
 """Money at the start, currency: so much that a ledger of additive prices never nears zero."""
 _OVER_ONE = 1.0 + 1e-9
@@ -66,8 +69,8 @@ class Problem:
     """Reward a step with its expectation given the state, the regime and the fills, instead of
     what happened: the same mean with less variance. Agents see no more than before."""
     trade_size: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
-    """Units that an action of 1 trades, > 0; None = `TRADE_SCALE` typical holdings of the oracle.
-    Additive markets only."""
+    """Units that an action of 1 trades, > 0; None = as many typical holdings of the oracle as
+    `TRADE_SCALES` says. Additive markets only."""
     dead_zone: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Actions of at most this size trade nothing, in [0, 1). Additive markets only."""
 
@@ -88,7 +91,7 @@ class Problem:
             return self.world.limit
         if self.trade_size is not None:
             return self.trade_size
-        return TRADE_SCALE * self.world.holding_scale
+        return TRADE_SCALES[self.world.kind] * self.world.holding_scale
 
     def stream(self, *, belief: bool = False) -> Stream:
         """Return the market as the simulator plays it: fresh paths, episode after episode.
