@@ -36,6 +36,8 @@ _REACH = 6.0
 """Half width of the grid of prices, standard deviations: 2e-9 of the mass is beyond."""
 _MOST_PRICES = 1_201
 _MOST_ROUNDS = 200
+_FINER = 8
+"""Steps, by cubic splines, to one between two levels of the holding."""
 
 
 class Spread(NamedTuple):
@@ -70,9 +72,9 @@ class Resolution(NamedTuple):
 
     prices: float = 6.0
     """Prices to the smallest volatility."""
-    levels: int = 401
+    levels: int = 161
     """Levels of the holding in [-limit, limit]."""
-    beliefs: int = 25
+    beliefs: int = 17
     """Probabilities of the second regime in [0, 1] (see `belief_band`)."""
 
 
@@ -209,10 +211,12 @@ def solve(
     """
     levels = resolution.levels + 1 - resolution.levels % 2
     level_X = np.linspace(-spread.limit, spread.limit, levels)
-    marginal_MX = _marginal_values(spread, level_X, step_MM, drift_M, risk_M)
-    cost, discount = spread.cost, spread.discount
-    gain_M = _area(marginal_MX[:, levels // 2 :] - cost, level_X) + _area(
-        -marginal_MX[:, levels // 2 :: -1] - cost, level_X
+    coarse_MX = _marginal_values(spread, level_X, step_MM, drift_M, risk_M)
+    fine_X = np.linspace(-spread.limit, spread.limit, _FINER * (levels - 1) + 1)
+    marginal_MX: Array = CubicSpline(level_X, coarse_MX, axis=1)(fine_X)
+    cost, discount, middle = spread.cost, spread.discount, len(fine_X) // 2
+    gain_M = _area(marginal_MX[:, middle:] - cost, fine_X) + _area(
+        -marginal_MX[:, middle::-1] - cost, fine_X
     )
     flat_M = gain_M + np.linalg.solve(
         np.eye(len(step_MM)) - discount * step_MM, discount * (step_MM @ gain_M)
@@ -220,8 +224,8 @@ def solve(
     shape = (-1, len(price_I))
     return Band(
         price_I=price_I,
-        low_RI=_crossing(marginal_MX, level_X, cost).reshape(shape),
-        high_RI=_crossing(marginal_MX, level_X, -cost).reshape(shape),
+        low_RI=_crossing(marginal_MX, fine_X, cost).reshape(shape),
+        high_RI=_crossing(marginal_MX, fine_X, -cost).reshape(shape),
         flat_RI=flat_M.reshape(shape),
         value=float((1.0 - discount) * (start_M @ flat_M)),
     )
