@@ -13,10 +13,16 @@ certainty equivalence makes the best policy under a hidden regime linear in the 
 
     x_t = J^-1 (Lambda x_{t-1} + sum_k pi_{t,k} H_k f_t)
 
-Source: Garleanu & Pedersen (2013), J. Finance 68; with one asset, the closed form of `_scalar` in
-its test. Prices are additive and may turn negative.
+With one asset that is x_t = q x_{t-1} + sum_s f_{t,s} G_s' pi_t, in closed form
+
+    q = (g + lam + delta lam - sqrt((g + lam + delta lam)^2 - 4 delta lam^2)) / (2 delta lam)
+    G_s' = (q / lam) b_s' (I - delta q P' diag(1 - phi_s))^-1,  g = gamma sigma^2
+
+Source: Garleanu & Pedersen (2013), "Dynamic trading with predictable returns and transaction
+costs", J. Finance 68. Prices are additive and may turn negative.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -42,14 +48,20 @@ from markets.synthetic.base import (
 from markets.synthetic.chain import (
     SyntheticMarketError,
     check_transition,
+    one_hot,
     stationary,
     sticky_transition,
 )
 from markets.synthetic.checks import definite_matrices, finite_array
 from markets.synthetic.garleanu_pedersen_stream import Places, advance, begin, pack
 from markets.synthetic.layout import Generator
-from markets.synthetic.quadratic import DoNothing, QuadraticPolicy
-from markets.synthetic.riccati import JumpSystem, Riccati, holding_deviation, solve
+from markets.synthetic.moments import (
+    discounted_reward,
+    holding_deviation,
+    optimal_rule,
+)
+from markets.synthetic.quadratic import DoNothing, QuadraticPolicy, belief_of
+from markets.synthetic.riccati import JumpSystem, Riccati, solve
 
 __all__ = ["GarleanuPedersen", "advance", "begin"]
 
@@ -61,6 +73,8 @@ Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 YEARS = 1.0 / 252.0
 """Duration of a bar: a trading day."""
+NEGLIGIBLE = 1e-4
+"""Discount beyond which the rest of a path is left out of an estimate."""
 LIMIT = 8.0
 """Holding limit in stationary standard deviations of the oracle's holdings."""
 
@@ -90,7 +104,7 @@ class GarleanuPedersen(SyntheticMarket):
     or K x A x A, or a multiple of the covariance."""
     risk_aversion: Positive = 1.0
     """gamma: 1/2 gamma x' Sigma x is taken off each bar's reward, 1 / currency; > 0."""
-    discount: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.99
+    discount: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] = 0.99
     """delta of the objective, per bar, in (0, 1)."""
     transition: float | Matrix = 0.995
     """P[k][j], the probability of moving from regime k to j after a bar; K x K, or the probability
@@ -153,7 +167,7 @@ class GarleanuPedersen(SyntheticMarket):
     @cached_property
     def holding_scale(self) -> float:
         """Stationary standard deviation of the known oracle's largest holding, units."""
-        return float(holding_deviation(self.system, self.riccati).max())
+        return float(holding_deviation(self.system, optimal_rule(self.system, self.riccati)).max())
 
     @property
     def holding_limit(self) -> float:
@@ -224,29 +238,63 @@ class GarleanuPedersen(SyntheticMarket):
 
         `do_nothing`; `myopic` (Markowitz each bar, ignoring costs, with the information of the
         view, the filter's where the regime is hidden); `blind` (stationary probabilities for a
-        belief: the best that looks at signals only, where they revert alike in all regimes);
-        `certainty_equivalent` (the filter's belief, with covariance and cost averaged over the
-        regimes: the oracle of a hidden regime where they are the same).
+        belief: the best that looks at signals only, where they revert alike in all regimes); and
+        where covariance or cost depends on the regime `certainty_equivalent` (the filter's belief,
+        with covariance and cost averaged over the regimes).
         """
         system = self.system
-        blind_K = stationary(system.transition_KK)
-        return {
+        myopic = QuadraticPolicy(
+            information="known" if self.regime == "known" else "belief",
+            curvature_KAA=self.risk_aversion * system.covariance_KAA,
+            cost_KAA=np.zeros_like(system.cost_KAA),
+            pull_KAS=system.loading_KAS,
+        )
+        averaged = self._averaged_policy()
+        blind = replace(averaged, information="known", weight_K=stationary(system.transition_KK))
+        rules: dict[str, Solution] = {
             "do_nothing": DoNothing(),
-            "myopic": QuadraticPolicy(
-                information="known" if self.regime == "known" else "belief",
-                curvature_KAA=self.risk_aversion * system.covariance_KAA,
-                cost_KAA=np.zeros_like(system.cost_KAA),
-                pull_KAS=system.loading_KAS,
-            ),
-            "blind": self._averaged_policy("known", blind_K),
-            "certainty_equivalent": self._averaged_policy("belief", None),
+            "myopic": self._valued(myopic),
+            "blind": self._valued(blind),
         }
+        if not self.regime_free_risk:
+            rules["certainty_equivalent"] = averaged
+        return rules
+
+    def price_of_not_knowing(self, *, num_paths: int = 256, seed: int = 0) -> tuple[float, float]:
+        """Estimate what the known oracle's value exceeds the belief oracle's by, by simulation.
+
+        With e_t = sum_k (1{k_t = k} - pi_{t,k}) H_k f_t, the gap of the two discounted sums is
+        E sum_t delta^t 1/2 e_t' J^-1 e_t: both are half the discounted sum of h' J^-1 h, with h
+        the pull H f under the information, and the belief's is the mean of the truth's.
+
+        Args:
+            num_paths: independent paths, as long as the discount matters.
+            seed: of the paths.
+
+        Returns:
+            The gap, currency a bar, and its standard error.
+
+        Raises:
+            SyntheticMarketError: there is no belief oracle (see `oracle`).
+        """
+        self.oracle("belief")
+        bars = math.ceil(math.log(NEGLIGIBLE) / math.log(self.discount))
+        discount_T = (1.0 - self.discount) * self.discount ** np.arange(bars)
+        gap_N = np.empty(num_paths)
+        for lane in range(num_paths):
+            world = self.path(bars, seed=seed, lane=lane).world
+            surprise_TK = one_hot(world.regime_N, self.num_regimes) - belief_of(world)
+            error_TAS = np.tensordot(surprise_TK, self.riccati.pull_KAS, axes=1)
+            error_TA = np.einsum("tas,ts->ta", error_TAS, world.signal_NF)
+            solved_AT = np.linalg.solve(self.riccati.curvature_KAA[0], error_TA.T)
+            gap_N[lane] = 0.5 * discount_T @ np.einsum("ta,at->t", error_TA, solved_AT)
+        return float(gap_N.mean()), float(gap_N.std(ddof=1) / math.sqrt(num_paths))
 
     def compiled(self) -> tuple[Advance, Advance]:
         """Return the compiled functions that begin a state, and that move it one bar on."""
         return begin, advance
 
-    def _averaged_policy(self, information: Information, weight_K: Array | None) -> QuadraticPolicy:
+    def _averaged_policy(self) -> QuadraticPolicy:
         system = self.system
         probability_K = stationary(system.transition_KK)
         averaged = replace(
@@ -256,12 +304,17 @@ class GarleanuPedersen(SyntheticMarket):
         )
         riccati = solve(averaged)
         return QuadraticPolicy(
-            information=information,
+            information="belief",
             curvature_KAA=riccati.curvature_KAA,
             cost_KAA=averaged.cost_KAA,
             pull_KAS=riccati.pull_KAS,
-            weight_K=weight_K,
         )
+
+    def _valued(self, policy: QuadraticPolicy) -> QuadraticPolicy:
+        rule = policy.linear_rule()
+        if rule is None:
+            return policy
+        return replace(policy, value=discounted_reward(self.system, rule))
 
 
 def _average(matrix_KAA: Array, probability_K: Array) -> Array:

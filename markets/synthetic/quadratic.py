@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from markets.synthetic.base import Information, World
 from markets.synthetic.chain import SyntheticMarketError, one_hot
+from markets.synthetic.moments import LinearRule
 from markets.synthetic.riccati import Riccati
 
 Array = NDArray[np.float64]
@@ -45,17 +46,27 @@ class QuadraticPolicy:
         curvature_NAA = np.tensordot(weight_NK, self.curvature_KAA, axes=1)
         return np.asarray(np.linalg.solve(curvature_NAA, right_NA1)[:, :, 0])
 
+    def linear_rule(self) -> LinearRule | None:
+        """Return the rule regime by regime; None where it follows the filter's belief."""
+        if self.weight_K is None and self.information == "belief":
+            return None
+        certain_KK = np.eye(len(self.curvature_KAA))
+        weight_KK = (
+            certain_KK if self.weight_K is None else np.tile(self.weight_K, (len(certain_KK), 1))
+        )
+        return LinearRule.of(
+            np.tensordot(weight_KK, self.curvature_KAA, axes=1),
+            np.tensordot(weight_KK, self.cost_KAA, axes=1),
+            np.tensordot(weight_KK, self.pull_KAS, axes=1),
+        )
+
     def _weights(self, world: World) -> Array:
         num_regimes = len(self.curvature_KAA)
         if self.weight_K is not None:
             return np.broadcast_to(self.weight_K, (len(world.regime_N), num_regimes))
         if self.information == "known":
             return one_hot(world.regime_N, num_regimes)
-        if world.belief_NK is None:
-            raise SyntheticMarketError(
-                "belief: expected a stream that filters (stream(belief=True)), found none"
-            )
-        return world.belief_NK
+        return belief_of(world)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,21 @@ class DoNothing:
     """Never trade."""
 
     information: Information = "known"
+    value: float | None = 0.0
 
     def target(self, world: World, holding_NA: Array) -> Array:  # noqa: ARG002
         """Return the present holdings (N, A)."""
         return holding_NA
+
+
+def belief_of(world: World) -> Array:
+    """Return the filter's belief (N, K).
+
+    Raises:
+        SyntheticMarketError: the stream did not filter.
+    """
+    if world.belief_NK is None:
+        raise SyntheticMarketError(
+            "belief: expected a stream that filters (stream(belief=True)), found none"
+        )
+    return world.belief_NK

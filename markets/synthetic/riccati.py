@@ -28,16 +28,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.synthetic.chain import SyntheticMarketError, stationary
+from markets.synthetic.chain import SyntheticMarketError
 
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-14
 """Relative change of A_k at which the iteration has settled."""
-MOMENT_TOLERANCE = 1e-12
-"""Relative change of the holdings' variance at which its recursion has settled."""
 MAX_ITERATIONS = 200_000
-"""Iterations after which a recursion is given up."""
+"""Iterations after which the recursion is given up."""
 
 
 @dataclass(frozen=True)
@@ -150,47 +148,6 @@ def nothing(system: JumpSystem) -> Riccati:
         constant_K=np.zeros(num_regimes),
         curvature_KAA=np.zeros((num_regimes, num_assets, num_assets)),
         pull_KAS=np.zeros((num_regimes, num_assets, num_signals)),
-    )
-
-
-def holding_deviation(system: JumpSystem, solution: Riccati) -> Array:
-    """Return the stationary standard deviation of each asset's optimal holding, (A,), units.
-
-    With z = (x_{t-1}, f_t) and M_k = E[z z' 1{k_t = k}], the second moments follow
-    M_j <- sum_k P_kj (F_k M_k F_k' + p_k diag(0, Q_k)), F_k = [[J_k^-1 Lambda_k, J_k^-1 H_k],
-    [0, Phi_k]], from a flat start.
-
-    Raises:
-        SyntheticMarketError: the recursion did not settle.
-    """
-    num_regimes, num_assets, num_signals = system.loading_KAS.shape
-    size = num_assets + num_signals
-    probability_K = stationary(system.transition_KK)
-    motion_KZZ = np.zeros((num_regimes, size, size))
-    motion_KZZ[:, :num_assets, :num_assets] = np.linalg.solve(
-        solution.curvature_KAA, system.cost_KAA
-    )
-    motion_KZZ[:, :num_assets, num_assets:] = np.linalg.solve(
-        solution.curvature_KAA, solution.pull_KAS
-    )
-    noise_KZZ = np.zeros_like(motion_KZZ)
-    moment_KZZ = np.zeros_like(motion_KZZ)
-    for signal in range(num_assets, size):
-        persistence_K = system.persistence_KS[:, signal - num_assets]
-        motion_KZZ[:, signal, signal] = persistence_K
-        noise_KZZ[:, signal, signal] = probability_K * (1.0 - persistence_K**2)
-        moment_KZZ[:, signal, signal] = probability_K
-    for _ in range(MAX_ITERATIONS):
-        moved_KZZ = motion_KZZ @ moment_KZZ @ np.swapaxes(motion_KZZ, 1, 2) + noise_KZZ
-        following_KZZ = np.tensordot(system.transition_KK.T, moved_KZZ, axes=1)
-        change = float(np.abs(following_KZZ - moment_KZZ).max())
-        moment_KZZ = following_KZZ
-        if change <= MOMENT_TOLERANCE * float(np.abs(moment_KZZ).max()):
-            variance_A = np.diagonal(moment_KZZ.sum(axis=0))[:num_assets]
-            return np.asarray(np.sqrt(variance_A))
-    raise SyntheticMarketError(
-        f"reversion: expected holdings that settle within {MAX_ITERATIONS} bars, "
-        f"found signals that revert too slowly"
     )
 
 
