@@ -187,5 +187,4 @@ def _root(correlation: tuple[tuple[float, ...], ...] | None, size: int) -> NDArr
             "correlation: expected a positive definite matrix, found a smallest eigenvalue of"
             f" {smallest:.3g}"
         )
-    root_AA: NDArray[np.float64] = np.linalg.cholesky(matrix)
-    return root_AA
+    return np.linalg.cholesky(matrix).astype(np.float64)

@@ -37,6 +37,8 @@ _REACH = 1.5
 """Largest weight of the grid in multiples of the limit: where prices may carry a holding."""
 _TOLERANCE = 1e-9
 """Largest error of the iterated values, log growth (not a bar's, their discounted sum)."""
+_SETTLED = 1e-7
+"""Error of the iterated values from which the edges are kept."""
 _MOST_SWEEPS = 20_000
 
 
@@ -116,7 +118,8 @@ def solve_band(
     return_Z = return_KQA[:, :, 0].ravel()
     if known:
         belief_I = np.arange(law.num_regimes, dtype=np.float64)
-        chance_IZ: NDArray[np.float64] = np.kron(np.eye(law.num_regimes), weight_Q)
+        chance_KKQ = np.eye(law.num_regimes)[:, :, None] * weight_Q
+        chance_IZ = chance_KKQ.reshape(law.num_regimes, -1)
         first_IZ, mix_IZM = _known_moves(law, len(weight_Q))
     else:
         belief_I = np.linspace(0.0, 1.0, num_beliefs)
@@ -124,9 +127,8 @@ def solve_band(
         chance_IZ = chance_IZ.reshape(num_beliefs, -1)
         first_IZ, mix_IZM = cubic(_bayes(law, belief_I, return_Z), 0.0, 1.0, num_beliefs)
     margin = round((_REACH - 1.0) * num_weights)
-    weight_W: NDArray[np.float64] = (
-        limit / num_weights * np.arange(-num_weights - margin, num_weights + margin + 1)
-    )
+    most = num_weights + margin
+    weight_W = limit / num_weights * np.arange(-most, most + 1, dtype=np.float64)
     held_Y = weight_W[margin:-margin]
     growth_YZ = 1.0 + held_Y[:, None] * return_Z
     carried_YZ = held_Y[:, None] * (1.0 + return_Z) / growth_YZ
@@ -134,12 +136,17 @@ def solve_band(
     growth_IY: NDArray[np.float64] = chance_IZ @ np.log(growth_YZ).T
     bars = _Bars(chance_IZ, first_IZ, mix_IZM, place_YZ, cubic_YZ4, growth_IY)
     value_IW, low_I, high_I = _iterate(bars, weight_W, cost, discount)
-    start_I = value_IW[:, len(weight_W) // 2]
+    value = (1.0 - discount) * _start(law, value_IW[:, most], known=known)
+    return Band(belief_I, low_I, high_I, value, value_IW, weight_W, known)
+
+
+def _start(law: Law, value_I: NDArray[np.float64], *, known: bool) -> float:
+    """Return the expected value at the start, from values (I,) of a flat account."""
     start_K = stationary(law.transition_KK)
-    start = start_K @ start_I if known else _at(start_I, start_K[1])
-    return Band(
-        *(belief_I, low_I, high_I, float((1.0 - discount) * start), value_IW, weight_W, known)
-    )
+    if known:
+        return float(start_K @ value_I)
+    first_1, weight_14 = cubic(start_K[1:], 0.0, 1.0, len(value_I))
+    return float(weight_14[0] @ value_I[first_1[0] : first_1[0] + 4])
 
 
 def _known_moves(law: Law, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -183,11 +190,6 @@ def cubic(
         t * (t - 1.0) * (t - 2.0) / 6.0,
     ]
     return start, np.stack(weights, axis=-1)
-
-
-def _at(value_I: NDArray[np.float64], belief: float) -> float:
-    start, weight_4 = cubic(np.array(belief), 0.0, 1.0, len(value_I))
-    return float(weight_4 @ value_I[int(start) : int(start) + 4])
 
 
 class _Bars(NamedTuple):
@@ -247,18 +249,25 @@ def _iterate(
     """Return V (I, W) and the edges (I,), (I,), by value iteration.
 
     Stops by MacQueen's bounds: V* lies within delta / (1 - delta) times the least and the largest
-    change of a sweep; the result is their middle.
+    change of a sweep; the result is their middle. The edges are settled well before, and then
+    kept: the rounding of the grid would move them to and fro for ever.
     """
     num_states, num_held = bars.growth_IY.shape
+    margin = (len(weight_W) - num_held) // 2
+    held_Y = weight_W[margin : len(weight_W) - margin]
     value_IW = np.zeros((num_states, len(weight_W)))
     mixed_W, held_IY = np.empty(len(weight_W)), np.empty((num_states, num_held))
-    factor = discount / (1.0 - discount)
+    factor, gap = discount / (1.0 - discount), np.inf
     for _ in range(_MOST_SWEEPS):
         _play_bar(bars, discount, value_IW, mixed_W, held_IY)
-        new_IW, low_I, high_I = _trade(held_IY, weight_W, cost)
+        if gap > _SETTLED:
+            low_I = _peak(held_IY - np.log1p(cost * held_Y), held_Y)
+            # Rounding may cross the edges where trading is free.
+            high_I = np.maximum(_peak(held_IY - np.log1p(-cost * held_Y), held_Y), low_I)
+        new_IW = _trade(held_IY, weight_W, cost, low_I, high_I)
         least, largest = (new_IW - value_IW).min(), (new_IW - value_IW).max()
-        value_IW = new_IW
-        if factor * (largest - least) < _TOLERANCE:
+        value_IW, gap = new_IW, factor * (largest - least)
+        if gap < _TOLERANCE:
             return value_IW + factor * 0.5 * (least + largest), low_I, high_I
     raise SyntheticMarketError(
         f"discount: the band did not converge in {_MOST_SWEEPS} sweeps at {discount}"
@@ -266,26 +275,36 @@ def _iterate(
 
 
 def _trade(
-    held_IY: NDArray[np.float64], weight_W: NDArray[np.float64], cost: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return V (I, W) by the module's equation, and the edges (I,), (I,)."""
+    held_IY: NDArray[np.float64],
+    weight_W: NDArray[np.float64],
+    cost: float,
+    low_I: NDArray[np.float64],
+    high_I: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return V (I, W) of a band by the module's equation."""
     margin = (len(weight_W) - held_IY.shape[1]) // 2
-    held_Y = weight_W[margin : len(weight_W) - margin]
-    low_I, bought_I = _peak(held_IY - np.log1p(cost * held_Y), held_Y)
-    high_I, sold_I = _peak(held_IY - np.log1p(-cost * held_Y), held_Y)
-    carried_IW = np.pad(held_IY, ((0, 0), (margin, margin)))
-    buy_IW = bought_I[:, None] + np.log1p(cost * weight_W)
-    sell_IW = sold_I[:, None] + np.log1p(-cost * weight_W)
-    value_IW = np.where(weight_W < low_I[:, None], buy_IW, carried_IW)
-    value_IW = np.where(weight_W > high_I[:, None], sell_IW, value_IW)
-    # Rounding may cross the edges where trading is free.
-    return value_IW, np.minimum(low_I, high_I), high_I
+    bought_I = _at(held_IY, weight_W[margin], low_I) - np.log1p(cost * low_I)
+    sold_I = _at(held_IY, weight_W[margin], high_I) - np.log1p(-cost * high_I)
+    value_IW = np.pad(held_IY, ((0, 0), (margin, margin)))
+    buys_IW, sells_IW = weight_W < low_I[:, None], weight_W > high_I[:, None]
+    value_IW = np.where(buys_IW, bought_I[:, None] + np.log1p(cost * weight_W), value_IW)
+    return np.where(sells_IW, sold_I[:, None] + np.log1p(-cost * weight_W), value_IW)
 
 
-def _peak(
-    value_IY: NDArray[np.float64], held_Y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return place and height (I,), (I,) of each row's maximum, by a parabola through three points.
+def _at(
+    value_IX: NDArray[np.float64], first: float, place_I: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return each row's value at a place of a uniform grid from `first` to `-first`."""
+    start_I, weight_I4 = cubic(place_I, first, -first, value_IX.shape[1])
+    columns_I4 = start_I[:, None] + np.arange(4)
+    value_I: NDArray[np.float64] = (
+        np.take_along_axis(value_IX, columns_I4, axis=1) * weight_I4
+    ).sum(axis=1)
+    return value_I
+
+
+def _peak(value_IY: NDArray[np.float64], held_Y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the place (I,) of each row's maximum, by a parabola through three points.
 
     At the ends of the grid, which are the limit, the maximum itself.
     """
@@ -293,10 +312,8 @@ def _peak(
     best_I = np.argmax(value_IY, axis=1)
     middle_I = np.clip(best_I, 1, len(held_Y) - 2)
     left_I, right_I = value_IY[rows, middle_I - 1], value_IY[rows, middle_I + 1]
-    top_I = value_IY[rows, middle_I]
-    bend_I = np.minimum(left_I + right_I - 2.0 * top_I, -1e-300)
-    slope_I = 0.5 * (right_I - left_I)
-    shift_I = np.where(best_I == middle_I, -slope_I / bend_I, best_I - middle_I)
-    shift_I = np.clip(shift_I, -1.0, 1.0)
-    height_I = top_I + slope_I * shift_I + 0.5 * bend_I * shift_I**2
-    return held_Y[middle_I] + shift_I * (held_Y[1] - held_Y[0]), height_I
+    bend_I = np.minimum(left_I + right_I - 2.0 * value_IY[rows, middle_I], -1e-300)
+    shift_I = 0.5 * (left_I - right_I) / bend_I
+    shift_I = np.where(best_I == middle_I, shift_I, best_I - middle_I)
+    place_I: NDArray[np.float64] = held_Y[middle_I] + shift_I * (held_Y[1] - held_Y[0])
+    return place_I
