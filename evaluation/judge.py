@@ -27,7 +27,7 @@ from evaluation.ledger import Ledger
 from evaluation.summary import MEASURES, mean_figures, measured_intervals
 from markets.atomic import whole_file
 
-__all__ = ["Evaluation", "EvaluationConfig", "judge"]
+__all__ = ["Evaluation", "EvaluationConfig", "finite", "judge"]
 
 
 @pydantic_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -107,8 +107,8 @@ class Evaluation:
             "figures": self.figures(),
             "units": {measure.name: measure.unit for measure in MEASURES},
         }
-        finite: dict[str, Any] = _finite(document)
-        return finite
+        plain: dict[str, Any] = finite(document)
+        return plain
 
 
 def judge(
@@ -171,12 +171,12 @@ def _flat(baselines: Mapping[str, Sequence[Ledger]]) -> list[Ledger]:
     return [ledger for ledgers in baselines.values() for ledger in ledgers]
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """The same document with null for numbers that JSON does not know."""
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
