@@ -114,7 +114,7 @@ def check_ruin(law: Law, limit: float) -> None:
         SyntheticMarketError: they could.
     """
     width_KA = SAFE_DEVIATIONS * law.volatility_KA
-    down = 1.0 - max(limit, 1.0) * -np.expm1(law.log_drift_KA - width_KA)
+    down = 1.0 - limit * -np.expm1(law.log_drift_KA - width_KA)
     up = 1.0 - limit * np.expm1(law.log_drift_KA + width_KA)
     if min(down.min(), up.min()) <= 0.0:
         regime, asset = np.unravel_index(np.argmin(np.minimum(down, up)), down.shape)

@@ -170,8 +170,13 @@ class NoTradeBand:
 
 @lru_cache(maxsize=64)
 def _band(problem: Problem, information: Information) -> Band:
+    # The few states of known regimes afford a finer grid.
+    known = information == "known" or problem.law.num_regimes == 1
+    num_weights = 400 if known else 120
     return solve_band(
-        problem.law, problem.cost, problem.limit, problem.discount, known=information == "known"
+        *(problem.law, problem.cost, problem.limit, problem.discount),
+        known=known,
+        num_weights=num_weights,
     )
 
 

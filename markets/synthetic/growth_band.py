@@ -92,8 +92,8 @@ def solve_band(
     discount: float,
     *,
     known: bool,
-    num_weights: int = 200,
-    num_beliefs: int = 65,
+    num_weights: int = 120,
+    num_beliefs: int = 49,
 ) -> Band:
     """Solve the dynamic program.
 

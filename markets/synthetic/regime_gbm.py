@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from markets.compiled import separate
-from markets.synthetic import gbm_laws, gbm_oracles
+from markets.synthetic import gbm_bars, gbm_laws, gbm_oracles
 from markets.synthetic.base import (
     Advance,
     Information,
@@ -28,6 +28,7 @@ from markets.synthetic.base import (
     regimes_of,
 )
 from markets.synthetic.chain import (
+    SyntheticMarketError,
     pack_chain,
     packed_size,
     pick,
@@ -229,6 +230,39 @@ class RegimeGBM(SyntheticMarket):
         return gbm_oracles.Problem(
             law=self.law, cost=self.cost, limit=self.limit, discount=self.discount
         )
+
+    def bars(
+        self,
+        num_bars: int,
+        *,
+        seed: int,
+        lane: int = 0,
+        start: str = "2000-01-03",
+        spread_bps: float = 2.0,
+    ) -> gbm_bars.SyntheticBars:
+        """Return a path as ordinary daily bars with volume, and spread and regimes beside them.
+
+        The closes are those of `path(num_bars + 1, seed=seed, lane=lane)`; see
+        `markets.synthetic.gbm_bars.daily_bars`.
+
+        Args:
+            num_bars: number of bars T >= 1.
+            seed: in [0, 2**63).
+            lane: number of the path.
+            start: first day, ISO 8601.
+            spread_bps: typical full quoted spread, basis points, >= 0.
+
+        Raises:
+            SyntheticMarketError: no bars, a negative spread, or days beyond the year 2262.
+        """
+        if num_bars < 1 or not 0.0 <= spread_bps < math.inf:
+            raise SyntheticMarketError(
+                "bars: expected num_bars >= 1 and a finite spread_bps >= 0, found"
+                f" {num_bars}, {spread_bps}"
+            )
+        path = self.path(num_bars + 1, seed=seed, lane=lane)
+        random = np.random.default_rng([seed, lane])
+        return gbm_bars.daily_bars(path, self.law, self.symbols, random, start, spread_bps)
 
     def compiled(self) -> tuple[Advance, Advance]:
         """Return the compiled functions that begin a state, and that move it one bar on."""
