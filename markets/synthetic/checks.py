@@ -7,6 +7,9 @@ from markets.synthetic.chain import SyntheticMarketError
 
 Array = NDArray[np.float64]
 
+SINGULAR = 1e-12
+"""Smallest eigenvalue, relative to the largest entry, at which a matrix counts as singular."""
+
 
 def finite_array(name: str, values: object) -> Array:
     """Return nested numbers as an array.
@@ -48,10 +51,11 @@ def definite_matrices(name: str, values: object, unit: Array, num_regimes: int) 
     if not np.allclose(matrix_KAA, np.swapaxes(matrix_KAA, 1, 2), rtol=1e-9, atol=0.0):
         raise SyntheticMarketError(f"{name}: expected a symmetric matrix, found {values}")
     matrix_KAA = 0.5 * (matrix_KAA + np.swapaxes(matrix_KAA, 1, 2))
-    smallest = float(np.linalg.eigvalsh(matrix_KAA).min())
-    if smallest <= 1e-12 * float(np.abs(matrix_KAA).max()):
+    smallest_K = np.linalg.eigvalsh(matrix_KAA)[:, 0]
+    faulty_K = smallest_K <= SINGULAR * np.abs(matrix_KAA).max(axis=(1, 2))
+    if faulty_K.any():
         raise SyntheticMarketError(
             f"{name}: expected positive definite, found {values} (smallest eigenvalue "
-            f"{smallest:.6g})"
+            f"{smallest_K[faulty_K][0]:.6g})"
         )
     return matrix_KAA

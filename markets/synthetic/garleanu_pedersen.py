@@ -334,7 +334,8 @@ def _persistence(values: Vector | Matrix, num_regimes: int, num_signals: int) ->
             f"reversion: expected {num_signals} signals (as in loadings), or {num_regimes} "
             f"regimes of {num_signals}, found shape {reversion.shape}"
         )
-    faulty = (reversion <= 0.0) | (reversion >= 2.0)
+    # As it will be used: a reversion of 1e-17 is none.
+    faulty = np.abs(1.0 - reversion) >= 1.0
     if faulty.any():
         raise SyntheticMarketError(
             f"reversion: expected numbers in (0, 2), so that signals are stationary, "

@@ -26,33 +26,55 @@ START = 100.0
 
 
 class Places(NamedTuple):
-    """Sizes, and the positions of a lane's quantities (first) and of packed parameters (then)."""
+    """Sizes, then positions in a lane's state, then positions in the packed parameters.
+
+    Packed in this order at the start of the parameters, so that compiled code reads them there.
+    """
 
     assets: int
     signals: int
     regimes: int
     known: int
+    """Whether the features show the true regime."""
     filtered: int
+    """Whether the filter runs."""
     informative: int
     """Whether the filter reads the signals' own moves: they depend on the regime."""
+
     close: int
     previous: int
     drift: int
     spread: int
+    """The block DEVIATION, unused here."""
     signal: int
+    """f (S), the first features."""
     shown: int
+    """What the features tell of the regime (K, or none where it is hidden)."""
     change: int
+    """Last price changes in unconditional standard deviations (A), the last features."""
     noise: int
+    """Scratch (A)."""
     belief: int
+    """pi (K): among the features, or private."""
     likelihood: int
+    """Log likelihoods of the last bar (K), scratch."""
     size: int
+    """Length of a state."""
+
     chain: int
+    """See `pack_chain`."""
     persistence: int
+    """Diagonals of Phi_k (K, S)."""
     deviation: int
+    """Deviations of the signals' noise (K, S)."""
     loading: int
+    """B_k (K, A, S)."""
     root: int
+    """chol(Sigma_k) (K, A, A)."""
     offset: int
+    """Constants of the log likelihoods (K)."""
     scale: int
+    """1 / standard deviations of price changes (A)."""
 
     @classmethod
     def of(cls, system: JumpSystem, regime: RegimeView, *, filtered: bool) -> Self:
@@ -104,7 +126,7 @@ _AT = Places(*range(len(Places._fields)))
 
 
 def pack(system: JumpSystem, places: Places) -> list[float]:
-    """Return the packed parameters; the offsets are the constants of the log likelihoods."""
+    """Return the packed parameters, each block where `places` says."""
     probability_K = stationary(system.transition_KK)
     deviation_KS = np.sqrt(1.0 - system.persistence_KS**2)
     root_KAA = np.linalg.cholesky(system.covariance_KAA)

@@ -60,6 +60,12 @@ class JumpSystem:
     discount: float
     transition_KK: Array
 
+    def __post_init__(self) -> None:
+        """Make the matrices read-only."""
+        for matrix in vars(self).values():
+            if isinstance(matrix, np.ndarray):
+                matrix.flags.writeable = False
+
 
 @dataclass(frozen=True)
 class Riccati:

@@ -416,6 +416,7 @@ class TestParameters:
         [
             ({"reversion": (0.0, 0.2)}, r"reversion: expected numbers in \(0, 2\).* found 0\.0"),
             ({"reversion": (0.05, 2.0)}, r"reversion: expected numbers in \(0, 2\).* found 2\.0"),
+            ({"reversion": (1e-17, 0.2)}, r"reversion: expected numbers in \(0, 2\)"),
             ({"reversion": (0.05,)}, r"reversion: expected 2 signals .* found shape \(1,\)"),
             ({"loadings": ((0.1, 0.2), (0.3,))}, "loadings: expected rows of one length"),
             ({"loadings": ((0.1, float("nan")),)}, "loadings: expected finite numbers"),
@@ -429,6 +430,10 @@ class TestParameters:
             ({"transition": ((0.5, 0.5),)}, "transition: expected a square matrix"),
             ({"covariance": -1.0}, "covariance: expected positive definite"),
             ({"covariance": ((1.0, 0.0), (0.0, 1.0))}, r"covariance: .* found shape \(2, 2\)"),
+            (
+                {"covariance": (((1.0,),), ((0.0,),), ((1.0,),))},
+                r"covariance: expected positive definite, .* \(smallest eigenvalue 0\)",
+            ),
             ({"cost": 0.0}, "cost: expected positive definite, found 0.0"),
             ({"cost": ((-3.0,),)}, "cost: expected positive definite"),
             ({"cost": float("inf")}, "cost: expected finite numbers"),
@@ -472,6 +477,12 @@ class TestParameters:
         )
         for name, matrix in vars(short.system).items():
             np.testing.assert_allclose(getattr(long.system, name), matrix, rtol=1e-15)
+
+    def test_matrices_are_read_only(self) -> None:
+        market = GarleanuPedersen()
+        for matrix in (market.stream().parameters_Q, market.stream().cost_KAA):
+            with pytest.raises(ValueError, match="read-only"):
+                matrix[0] = 1.0
 
     def test_pass_through_json(self) -> None:
         market = GarleanuPedersen(**WIDE, regime="hidden")
