@@ -1,12 +1,15 @@
 """Errors and checks that both Gymnasium faces share."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
 from envs.market_arrays import MarketArrays
+from markets.synthetic.base import Stream
+
+Market = TypeVar("Market", bound=MarketArrays | Stream)
 
 NOT_STARTED = "no episode has begun; call reset before the first step or render"
 
@@ -62,7 +65,7 @@ def require_integers(name: str, values: Any) -> None:  # noqa: ANN401 - checked 
         raise OptionsError(msg)
 
 
-def frozen(market: MarketArrays) -> MarketArrays:
+def frozen(market: Market) -> Market:
     """Make a market's arrays read-only again, which pickling forgets; return the market."""
     for value in vars(market).values():
         if isinstance(value, np.ndarray):

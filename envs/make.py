@@ -17,7 +17,8 @@ def make(name: str = DEFAULT_ID, **arguments: Any) -> TradingEnv:  # noqa: ANN40
 
     Args:
         name: A registered id (`envs.registration.ENVIRONMENTS`).
-        **arguments: Arguments of `TradingEnv`; they replace those of the id.
+        **arguments: Arguments of `TradingEnv`, or of the id's own class in `envs.synthetic_env`;
+            they replace those of the id.
 
     Raises:
         gymnasium.error.NameNotFound: An unknown id; names similar ones.
@@ -39,7 +40,8 @@ def make_vec(
         name: A registered id (`envs.registration.ENVIRONMENTS`).
         num_envs: Lanes, N.
         autoreset_mode: NEXT_STEP (RLlib), SAME_STEP (Stable-Baselines3) or DISABLED.
-        **arguments: Arguments of `TradingVectorEnv`; they replace those of the id.
+        **arguments: Arguments of `TradingVectorEnv`, or of the id's own class in
+            `envs.synthetic_env`; they replace those of the id.
 
     Raises:
         gymnasium.error.NameNotFound: An unknown id; names similar ones.

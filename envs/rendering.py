@@ -1,4 +1,4 @@
-"""Pictures of one episode: equity, drawdown, weights and trades as a figure, or as a line of text.
+"""Pictures of one episode: equity, drawdown, holdings and trades as a figure or a line of text.
 
 Nothing is drawn unless `render` is called. Figures use matplotlib's Agg canvas directly: no window,
 no pyplot state, no file.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FIGURE_INCHES = (10.0, 7.0)
 DOTS_PER_INCH = 100
 LONGEST_LEGEND = 12
-"""Assets named in the weights panel; a longer legend would cover the picture."""
+"""Assets named in the holdings panel; a longer legend would cover the picture."""
 
 
 @dataclass(frozen=True)
@@ -26,40 +26,51 @@ class EpisodeTrace:
 
     Attributes:
         symbols: Names of the A assets, in column order.
-        times: Bar times, ns UTC.
+        dated: Times are dates; otherwise numbers of bars.
+        additive: Prices may be negative: holdings are in units, gains in currency; otherwise
+            holdings are weights of equity, and gains are relative.
+        times: Bar times, ns UTC, or numbers of bars.
         equities: Equity at the bar's close, in cash units.
-        weights: Signed holding values over equity at the close, (A,) each.
-        traded: Signed shares filled in the bar times the fill price, in cash units, (A,) each.
+        holdings: Signed holding values over equity at the close, or units, (A,) each.
+        traded: Signed shares filled in the bar times the fill price, in cash units (in an additive
+            market: units), (A,) each.
     """
 
     symbols: tuple[str, ...]
+    dated: bool = True
+    additive: bool = False
     times: list[int] = field(default_factory=list)
     equities: list[float] = field(default_factory=list)
-    weights: list[NDArray[np.float64]] = field(default_factory=list)
+    holdings: list[NDArray[np.float64]] = field(default_factory=list)
     traded: list[NDArray[np.float64]] = field(default_factory=list)
 
     def clear(self) -> None:
         """Forget the episode; a new one begins."""
-        for column in (self.times, self.equities, self.weights, self.traded):
+        for column in (self.times, self.equities, self.holdings, self.traded):
             column.clear()
 
     def append(
         self,
-        ts_event: int,
+        time: int,
         equity: float,
-        weights_A: NDArray[np.float64],
+        holdings_A: NDArray[np.float64],
         traded_A: NDArray[np.float64],
     ) -> None:
         """Add a bar; the arrays are copied."""
-        self.times.append(ts_event)
+        self.times.append(time)
         self.equities.append(equity)
-        self.weights.append(weights_A.copy())
+        self.holdings.append(holdings_A.copy())
         self.traded.append(traded_A.copy())
 
     def drawdown(self) -> NDArray[np.float64]:
-        """Loss from the episode's highest equity so far, as a fraction, (T,)."""
+        """Loss from the episode's highest equity, as a fraction (additive: currency), (T,)."""
         equity_T = np.asarray(self.equities)
-        return 1.0 - equity_T / np.maximum.accumulate(equity_T)
+        peak_T = np.maximum.accumulate(equity_T)
+        return peak_T - equity_T if self.additive else 1.0 - equity_T / peak_T
+
+    def axis(self) -> NDArray[Any]:
+        """Times as matplotlib draws them, (T,)."""
+        return np.asarray(self.times, dtype="datetime64[ns]" if self.dated else np.int64)
 
 
 def ansi_line(trace: EpisodeTrace) -> str:
@@ -69,28 +80,33 @@ def ansi_line(trace: EpisodeTrace) -> str:
         trace: An episode with at least one bar.
 
     Returns:
-        Bar number and date, equity, return since the reset, drawdown, weights and traded value.
+        Bar number and date, equity, gain since the reset, drawdown, holdings and traded value.
     """
-    date = np.datetime64(trace.times[-1], "ns").astype("datetime64[m]")
-    weights_A, traded_A = trace.weights[-1], trace.traded[-1]
+    date = f"{np.datetime64(trace.times[-1], 'ns').astype('datetime64[m]')} " if trace.dated else ""
+    holdings_A, traded_A = trace.holdings[-1], trace.traded[-1]
     held = " ".join(
-        f"{symbol} {weight:+.3f}"
-        for symbol, weight in zip(trace.symbols, weights_A, strict=True)
-        if abs(weight) >= 5e-4
+        f"{symbol} {holding:+.3f}"
+        for symbol, holding in zip(trace.symbols, holdings_A, strict=True)
+        if abs(holding) >= 5e-4
     )
+    if trace.additive:
+        gain = f"gain {trace.equities[-1] - trace.equities[0]:+,.4f}"
+        gain += f" drawdown {trace.drawdown()[-1]:,.4f} | {held or 'nothing held'}"
+    else:
+        gain = f"return {trace.equities[-1] / trace.equities[0] - 1.0:+.2%}"
+        gain += f" drawdown {trace.drawdown()[-1]:.2%} | "
+        gain += f"{held + ' ' if held else ''}cash {1.0 - holdings_A.sum():+.3f}"
     return (
-        f"bar {len(trace.times) - 1:>5} {date} equity {trace.equities[-1]:,.2f} "
-        f"return {trace.equities[-1] / trace.equities[0] - 1.0:+.2%} "
-        f"drawdown {trace.drawdown()[-1]:.2%} | "
-        f"{held + ' ' if held else ''}cash {1.0 - weights_A.sum():+.3f} | "
+        f"bar {len(trace.times) - 1:>5} {date}equity {trace.equities[-1]:,.2f} {gain} | "
         f"bought {traded_A[traded_A > 0].sum():,.2f} sold {-traded_A[traded_A < 0].sum():,.2f}"
     )
 
 
 def episode_figure(trace: EpisodeTrace) -> "Figure":
-    """Draw an episode: equity with trade markers, drawdown, and weights as stacked areas.
+    """Draw an episode: equity with trade markers, drawdown, and holdings as stacked areas.
 
-    Long weights stack above zero and short ones below it; cash is the uncoloured rest.
+    Long ones stack above zero and short ones below it; of weights, cash is the uncoloured rest. In
+    an additive market the gain stands for the equity, which is mostly the cash at the start.
 
     Args:
         trace: An episode with at least one bar.
@@ -104,16 +120,17 @@ def episode_figure(trace: EpisodeTrace) -> "Figure":
     figure = Figure(figsize=FIGURE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 2))
-    equity_axes, drawdown_axes, weights_axes = cast("list[Axes]", list(panels))
-    time_T = np.asarray(trace.times, dtype="datetime64[ns]")
+    equity_axes, drawdown_axes, holdings_axes = cast("list[Axes]", list(panels))
+    time_T, unit = trace.axis(), "currency" if trace.additive else "%"
+    loss_T = trace.drawdown() * (1.0 if trace.additive else 100.0)
     _draw_equity(equity_axes, time_T, trace)
-    drawdown_axes.fill_between(time_T, -100.0 * trace.drawdown(), 0.0, color="tab:red", alpha=0.5)
-    drawdown_axes.set_ylabel("drawdown [%]")
-    _draw_weights(weights_axes, time_T, trace)
-    for axes in (equity_axes, drawdown_axes, weights_axes):
+    drawdown_axes.fill_between(time_T, -loss_T, 0.0, color="tab:red", alpha=0.5)
+    drawdown_axes.set_ylabel(f"drawdown [{unit}]")
+    _draw_holdings(holdings_axes, time_T, trace)
+    for axes in (equity_axes, drawdown_axes, holdings_axes):
         axes.grid(alpha=0.3)
     if len(time_T) > 1:
-        weights_axes.set_xlim(time_T[0], time_T[-1])
+        holdings_axes.set_xlim(time_T[0], time_T[-1])
     return figure
 
 
@@ -131,10 +148,11 @@ def rgb_array(trace: EpisodeTrace) -> NDArray[np.uint8]:
     return np.array(canvas.buffer_rgba(), dtype=np.uint8)[:, :, :3].copy()
 
 
-def _draw_equity(axes: "Axes", time_T: NDArray[np.datetime64], trace: EpisodeTrace) -> None:
+def _draw_equity(axes: "Axes", time_T: NDArray[Any], trace: EpisodeTrace) -> None:
     equity_T = np.asarray(trace.equities)
+    drawn_T = equity_T - equity_T[0] if trace.additive else equity_T
     net_T = np.asarray([traded_A.sum() for traded_A in trace.traded])
-    axes.plot(time_T, equity_T, color="tab:blue", linewidth=1.2)
+    axes.plot(time_T, drawn_T, color="tab:blue", linewidth=1.2)
     for marker, color, label, chosen_T in (
         ("^", "tab:green", "net bought", net_T > 0.0),
         ("v", "tab:red", "net sold", net_T < 0.0),
@@ -143,7 +161,7 @@ def _draw_equity(axes: "Axes", time_T: NDArray[np.datetime64], trace: EpisodeTra
             size_T = 10.0 + 40.0 * np.abs(net_T[chosen_T]) / np.abs(net_T).max()
             axes.scatter(
                 time_T[chosen_T],
-                equity_T[chosen_T],
+                drawn_T[chosen_T],
                 s=size_T,
                 marker=marker,
                 color=color,
@@ -151,21 +169,22 @@ def _draw_equity(axes: "Axes", time_T: NDArray[np.datetime64], trace: EpisodeTra
                 label=label,
                 zorder=3,
             )
-    axes.set_ylabel("equity")
-    change = equity_T[-1] / equity_T[0] - 1.0
-    axes.set_title(f"equity {equity_T[-1]:,.2f} ({change:+.2%}) after {len(equity_T) - 1} bars")
+    axes.set_ylabel("gain" if trace.additive else "equity")
+    ratio = equity_T[-1] / equity_T[0] - 1.0
+    change = f"{drawn_T[-1]:+,.4f}" if trace.additive else f"{ratio:+.2%}"
+    axes.set_title(f"equity {equity_T[-1]:,.2f} ({change}) after {len(equity_T) - 1} bars")
     if (net_T != 0.0).any():
         axes.legend(loc="upper left", fontsize="small")
 
 
-def _draw_weights(axes: "Axes", time_T: NDArray[np.datetime64], trace: EpisodeTrace) -> None:
-    weights_AT = np.asarray(trace.weights).T
+def _draw_holdings(axes: "Axes", time_T: NDArray[Any], trace: EpisodeTrace) -> None:
+    holdings_AT = np.asarray(trace.holdings).T
     named = trace.symbols if len(trace.symbols) <= LONGEST_LEGEND else ()
-    axes.stackplot(time_T, np.maximum(weights_AT, 0.0), labels=named, alpha=0.8, step="post")
-    if (weights_AT < 0.0).any():
+    axes.stackplot(time_T, np.maximum(holdings_AT, 0.0), labels=named, alpha=0.8, step="post")
+    if (holdings_AT < 0.0).any():
         axes.set_prop_cycle(None)
-        axes.stackplot(time_T, np.minimum(weights_AT, 0.0), alpha=0.5, step="post")
+        axes.stackplot(time_T, np.minimum(holdings_AT, 0.0), alpha=0.5, step="post")
     axes.axhline(0.0, color="black", linewidth=0.6)
-    axes.set_ylabel("weights")
+    axes.set_ylabel("units" if trace.additive else "weights")
     if named:
         axes.legend(loc="upper left", fontsize="small", ncols=min(6, len(named)))

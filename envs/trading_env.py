@@ -31,6 +31,8 @@ from envs.rendering import EpisodeTrace, ansi_line, rgb_array
 from envs.simulator import Reason
 from envs.single_account import SingleAccount
 from envs.spaces import action_space, observation_space
+from markets.synthetic.base import Stream
+from markets.synthetic.layout import REGIME
 
 if TYPE_CHECKING:
     from markets.bars import Bars
@@ -43,7 +45,7 @@ _FLOAT64 = np.dtype(np.float64)
 _BOUND = frozenset(
     {"simulator", "_arguments", "_target", "_target_D", "_shape", "_bar", "_terms", "_fills"}
     | {"_account_P", "_account_bytes", "_features", "_row_bytes", "_window_bytes"}
-    | {"_window_shape"}
+    | {"_window_shape", "_expected", "_state_S"}
     | {"_load", "_observe", "_kernel"}
 )
 """Attributes that `_open` makes anew; the rest is a copy's state."""
@@ -55,6 +57,9 @@ def _refuse(*_: Any) -> NoReturn:  # noqa: ANN401 - stands in for the kernel
 
 class TradingEnv(gymnasium.Env[Observation, Action]):
     """Trade A assets from one cash account over the bars of one market.
+
+    `market` is a table of bars, or a stream of fresh paths of a synthetic market (the subclasses in
+    `envs.synthetic_env` are three of them with known optimal policies).
 
     ## Action space
     By `config.action`; an action outside of its space is projected, reported and counted
@@ -68,6 +73,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     | `long_short` | `Box (A,)` | i | target weight of asset i over `scale` | -1 .. 1, equity |
     | `shares` | `Box (A,)` | i | target holding of i | `minimum` .. `maximum`, lots |
     | `levels` | `Discrete` | | index of the weight in `levels`, one asset | 0 .. n - 1 |
+    | `trade` | `Box (A,)` | i | part of `size` to trade of asset i | -1 .. 1, units |
 
     Weights above the limits (sum 1 for `simplex`, gross and net for `long_short`, gross for
     `shares`) are scaled down.
@@ -85,9 +91,13 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     | `view` | `market` (W, C) | as `window`; writing raises | +-1e12, the features' |
     | | `account` | account, see below | |
 
+    A stream of fresh paths has a window of one row, and no `view`; its `index` observation has the
+    features between the bar and the account, because they are in no table.
+
     | account index | content | range | unit |
     |---|---|---|---|
     | 0 .. A - 1 | holding's value at the close of t | +-1e6 | equity |
+    | | in an additive market: holding | +-1e6 | `TradeAction.unit` |
     | A | cash (negative: borrowed) | +-1e6 | equity |
     | A + 1 | drawdown from the episode's highest equity | 0 .. 1 (above: debt) | that equity |
     | A + 2 | time left (1 with `time_left=False`) | 1 .. 0 | episode |
@@ -113,7 +123,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     All cash, at a bar drawn uniformly from those with a full window before and the whole episode
     after them (`config.episode.random_start`), or at the first of them. `reset(seed=s)` starts
     the sequence of episodes anew: the k-th start depends on (s, lane, k) alone, in every process.
-    `reset(options={"start": row})` starts at the given bar.
+    `reset(options={"start": row})` starts at the given bar. In a stream every episode starts at
+    the bar 0 of a path of its own, drawn from (s, lane, k) alone.
 
     ## End of an episode
     - *Terminated*: equity at or below `ruin_fraction` of the initial cash.
@@ -133,11 +144,15 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     | `projected`, `projection_count` | this action was outside; how many were in this episode |
     | `liquidated` | a margin call closed the positions |
     | `duration`, `reason` | after `step_option` only: bars, and why it ended |
+    | `expected_reward` | streams only: expectation of the last bar's reward given the state at |
+    | | its decision, the true regime and the fills; NaN where there is no formula for it |
+    | `regime` | streams only: the true regime k_t, which governs the next bar |
 
     ## Arguments
     | name | default | meaning |
     |---|---|---|
-    | `market` | `"us_stocks"` | `MarketArrays`, `Bars`, or the name of an embedded data set |
+    | `market` | `"us_stocks"` | `MarketArrays`, a `Stream` of fresh paths, `Bars`, or the name of |
+    | | | an embedded data set |
     | `config` | `TradingConfig()` | a `TradingConfig` or a nested mapping of its fields |
     | `action`, `observation` | None | kinds that replace those of `config` |
     | `part` | None: `"train"` | part of a data set or of `Bars`: train, validation, test, all |
@@ -157,7 +172,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
     def __init__(  # noqa: PLR0913 - keyword-only options of one object
         self,
-        market: "MarketArrays | Bars | str" = "us_stocks",
+        market: "MarketArrays | Stream | Bars | str" = "us_stocks",
         config: TradingConfig | Mapping[str, Any] | None = None,
         *,
         action: ActionKind | None = None,
@@ -171,16 +186,24 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             known = ", ".join(self.metadata["render_modes"])
             msg = f"render_mode: expected one of {known}, found {render_mode!r}"
             raise ValueError(msg)
-        self.config = resolve_config(config, action, observation)
         self.market, self._rows = resolve_market(market, part, rows)
+        self.streamed = isinstance(self.market, Stream)
+        self.config = resolve_config(config, action, observation, streamed=self.streamed)
         self._lane = lane
         self.render_mode = render_mode
         self.observation_space = observation_space(
-            self.config.observation, self.market.num_features, self.market.num_assets
+            self.config.observation,
+            self.market.num_features,
+            self.market.num_assets,
+            streamed=self.streamed,
         )
         space: Any = action_space(self.config.action, self.market.num_assets)
         self.action_space = space
-        self._trace = EpisodeTrace(self.market.symbols)
+        self._trace = EpisodeTrace(
+            self.market.symbols,
+            dated=not self.streamed,
+            additive=self.market.additive,
+        )
         self._seeded = False
         self._started = False
         self._open()
@@ -317,15 +340,18 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._bar, self._terms, self._fills = account.bar, account.terms_7, account.trades_A
         self._account_P = account.observation_O[1:]
         self._account_bytes = self._account_P.data.cast("B")
-        self._features = self.market.features_TC.reshape(-1).data.cast("B")
-        self._row_bytes = self.market.num_features * _FLOAT32.itemsize
-        self._window_bytes = self.config.observation.window * self._row_bytes
-        self._window_shape = (account.window_size,)
+        if isinstance(self.market, Stream):
+            self._expected, self._state_S = account.expected_N, account.world_NS[0]
+        else:
+            self._features = self.market.features_TC.reshape(-1).data.cast("B")
+            self._row_bytes = self.market.num_features * _FLOAT32.itemsize
+            self._window_bytes = self.config.observation.window * self._row_bytes
+            self._window_shape = (account.window_size,)
         discrete = self.config.action.kind == "levels"
         self._load = self._load_level if discrete else self._load_box
         self._observe = {
             "index": account.observation_O.copy,
-            "window": self._observe_window,
+            "window": self._account_P.copy if self.streamed else self._observe_window,
             "view": self._observe_view,
         }[self.config.observation.kind]
         self._kernel = account.kernel if self._started else _refuse
@@ -368,7 +394,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     def _info(self) -> dict[str, Any]:
         account = self.simulator
         pnl, dividends, fees, spread, slippage, borrow, financing = self._terms.tolist()
-        return {
+        info = {
             "bar": self._bar[0],
             "equity": account.equity[0],
             "pnl": pnl,
@@ -384,12 +410,23 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             "projection_count": account.projection_count[0],
             "liquidated": account.liquidated[0],
         }
+        if self.streamed:
+            # Every path starts at bar 0, where nothing has been earned yet.
+            info["expected_reward"] = self._expected.item() if self._bar[0] else 0.0
+            info["regime"] = int(self._state_S.item(REGIME))
+        return info
 
     def _draw_later(self) -> None:
-        account = self.simulator
-        weights_A = self._account_P[: self.market.num_assets].astype(np.float64)
-        ts_event = int(self.market.ts_event[account.bar[0]])
-        self._trace.append(ts_event, account.equity[0], weights_A, account.fill_values())
+        account, market = self.simulator, self.market
+        if market.additive:
+            holdings_A, traded_A = account.shares_NA[0], account.trades_A
+        else:
+            first = -3 - market.num_assets
+            holdings_A = self._account_P[first:-3].astype(np.float64)
+            traded_A = account.fill_values()
+        bar = account.bar[0]
+        time = bar if isinstance(market, Stream) else int(market.ts_event[bar])
+        self._trace.append(time, account.equity[0], holdings_A, traded_A)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name not in _BOUND}

@@ -29,6 +29,7 @@ from envs.guards import (
 from envs.market_arrays import MarketArrays
 from envs.simulator import TERMS, Simulator
 from envs.spaces import action_space, observation_space
+from markets.synthetic.base import Stream, regimes_of
 
 if TYPE_CHECKING:
     from markets.bars import Bars
@@ -79,6 +80,7 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     | `projected`, `projection_count` | the action was outside; how many were in this episode |
     | `liquidated` | a margin call closed the positions |
     | terms, `costs`, `fills` (N, A) | with `record_terms` only; see `TradingEnv` |
+    | `expected_reward`, `regime` | streams of fresh paths only; see `TradingEnv` |
     | `duration`, `reason` | after `step_option` only; codes of `envs.simulator.Reason` |
     | `final_obs` | `SAME_STEP`, where an episode ended: object array of the last observations |
     | `final_info` | the same: a dict of the infos above, as of the end of the episode |
@@ -104,7 +106,7 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def __init__(  # noqa: PLR0913 - keyword-only options of one object
         self,
         num_envs: int = 1,
-        market: "MarketArrays | Bars | str" = "us_stocks",
+        market: "MarketArrays | Stream | Bars | str" = "us_stocks",
         config: TradingConfig | Mapping[str, Any] | None = None,
         *,
         action: ActionKind | None = None,
@@ -116,11 +118,12 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         copy: bool = True,
         lane_offset: int = 0,
     ) -> None:
-        self.config = resolve_config(config, action, observation)
+        self.market, self._rows = resolve_market(market, part, rows)
+        self.streamed = isinstance(self.market, Stream)
+        self.config = resolve_config(config, action, observation, streamed=self.streamed)
         if self.config.observation.kind == "view":
             msg = "observation: expected window or index for a vector environment, found 'view'"
             raise ValueError(msg)
-        self.market, self._rows = resolve_market(market, part, rows)
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
@@ -128,7 +131,10 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._copy = copy
         self._lane_offset = lane_offset
         self.single_observation_space = observation_space(
-            self.config.observation, self.market.num_features, self.market.num_assets
+            self.config.observation,
+            self.market.num_features,
+            self.market.num_assets,
+            streamed=self.streamed,
         )
         self.single_action_space = action_space(self.config.action, self.market.num_assets)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -240,6 +246,7 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             seed=0,
             rows=self._rows,
             record_terms=self.record_terms,
+            record_expected=self.streamed,
             autoreset=_MODES[self.autoreset_mode],
             lane_offset=self._lane_offset,
         )
@@ -247,7 +254,11 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._windows = self.config.observation.kind == "window"
         self._every_N = np.ones(self.num_envs, dtype=np.bool_)
         self._every_N.flags.writeable = False
-        names = (*_INFOS, *((*TERMS, "costs", "fills") if self.record_terms else ()))
+        names: tuple[str, ...] = _INFOS
+        if self.streamed:
+            names += ("expected_reward", "regime")
+        if self.record_terms:
+            names += (*TERMS, "costs", "fills")
         self._masks = {f"_{name}": self._every_N for name in names}
         self._buffer = None if self._copy else np.empty(self.observation_space.shape or (), "f4")
 
@@ -293,6 +304,8 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def _observe_lane(self, lane: int) -> Observations:
         simulator = self.simulator
         account_P = simulator.account_NP[lane]
+        if self._windows and self.streamed:
+            return np.array(account_P)
         if self._windows:
             return np.concatenate((simulator.window_view(lane).reshape(-1), account_P))
         return np.append(np.float32(simulator.bar_N[lane]), account_P)
@@ -334,6 +347,10 @@ class TradingVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             "projection_count": simulator.projection_count_N.copy(),
             "liquidated": simulator.liquidated_N.copy(),
         }
+        if self.streamed:
+            # Every path starts at bar 0, where nothing has been earned yet.
+            infos["expected_reward"] = np.where(simulator.bar_N == 0, 0.0, simulator.expected_N)
+            infos["regime"] = regimes_of(simulator.world_NS)
         if self.record_terms:
             terms_N7 = simulator.terms_N7
             infos.update((name, terms_N7[:, i].copy()) for i, name in enumerate(TERMS))

@@ -195,13 +195,14 @@ def test_windows_do_not_leak_between_episodes(random_market: MakeMarket) -> None
 def test_writing_to_an_observation_changes_nothing(random_market: MakeMarket, kind: str) -> None:
     """gym-anytrading: observations are views, and writing to one corrupts the market."""
     config = TradingConfig(episode=EpisodeConfig(length=30))
+    market = random_market()
     env, twin = (
-        TradingEnv(random_market(), config, observation=kind)  # type: ignore[arg-type] # parametrised
+        TradingEnv(market, config, observation=kind)  # type: ignore[arg-type] # parametrised
         for _ in range(2)
     )
     env.reset(seed=1)
     twin.reset(seed=1)
-    before = env.market.features_TC.copy()
+    before = market.features_TC.copy()
     kept: list[tuple[Any, bytes]] = []
     for _ in range(30):
         action = np.array([0.3, 0.4])
@@ -220,7 +221,7 @@ def test_writing_to_an_observation_changes_nothing(random_market: MakeMarket, ki
                 assert kind == "view"
                 with pytest.raises(ValueError, match="read-only"):
                     part[...] = 1e6
-    assert env.market.features_TC.tobytes() == before.tobytes()
+    assert market.features_TC.tobytes() == before.tobytes()
     assert all(array.tobytes() == content for array, content in kept), "later steps left it alone"
 
 

@@ -36,7 +36,7 @@ def test_line_reports_the_last_bar(trace: EpisodeTrace) -> None:
 
 
 def test_line_reports_both_sides_of_the_trades(trace: EpisodeTrace) -> None:
-    for column in (trace.times, trace.equities, trace.weights, trace.traded):
+    for column in (trace.times, trace.equities, trace.holdings, trace.traded):
         column.pop()
     assert "bought 150.00 sold 50.00" in ansi_line(trace)
 
@@ -62,11 +62,38 @@ def test_panels_hold_the_numbers(trace: EpisodeTrace) -> None:
     assert weights.dataLim.y0 == pytest.approx(-0.25)
 
 
+def additive_trace() -> EpisodeTrace:
+    trace = EpisodeTrace(symbols=("AAA", "BBB"), dated=False, additive=True)
+    for bar, (holdings_A, equity) in enumerate(
+        [([0.0, 0.0], 1e6), ([2.5, -1.0], 1e6 + 0.75), ([2.0, -1.5], 1e6 + 0.25)]
+    ):
+        trace.append(bar, equity, np.array(holdings_A), np.array([2.5, -1.0]) * (bar == 1))
+    return trace
+
+
+def test_additive_line_is_in_units_and_currency() -> None:
+    line = ansi_line(additive_trace())
+    assert line.startswith("bar     2 equity 1,000,000.25 gain +0.2500 drawdown 0.5000 | ")
+    assert "| AAA +2.000 BBB -1.500 | bought" in line
+    started = EpisodeTrace(symbols=("AAA",), dated=False, additive=True)
+    started.append(0, 1e6, np.zeros(1), np.zeros(1))
+    assert "| nothing held |" in ansi_line(started)
+
+
+def test_additive_panels_hold_gains_and_units() -> None:
+    gain, drawdown, holdings = episode_figure(additive_trace()).axes
+    np.testing.assert_array_equal(gain.lines[0].get_ydata(), [0.0, 0.75, 0.25])
+    np.testing.assert_array_equal(gain.lines[0].get_xdata(), [0, 1, 2])
+    assert drawdown.dataLim.y0 == pytest.approx(-0.5)
+    assert (holdings.dataLim.y0, holdings.dataLim.y1) == (-1.5, 2.5)
+    assert (gain.get_ylabel(), holdings.get_ylabel()) == ("gain", "units")
+
+
 def test_appended_arrays_are_copied() -> None:
     trace, weights_A = EpisodeTrace(symbols=("AAA",)), np.array([0.5])
     trace.append(0, 1.0, weights_A, weights_A)
     weights_A[0] = 9.0
-    assert trace.weights[0][0] == 0.5
+    assert trace.holdings[0][0] == 0.5
     trace.clear()
     assert not trace.times
 

@@ -44,6 +44,7 @@ def test_window_is_the_features_then_the_account(env: TradingEnv) -> None:
     observation, info = env.reset(seed=0)
     for _ in range(5):
         observation, _, _, _, info = env.step(np.array([0.5, 0.25]))
+    assert isinstance(env.market, MarketArrays)
     rows = env.market.features_TC[info["bar"] - 3 : info["bar"] + 1]
     assert observation[:12].tolist() == rows.ravel().tolist()
     account = env.simulator
@@ -102,15 +103,16 @@ def test_outside_actions_are_projected_and_counted(random_market: MakeMarket, ac
 def test_levels(random_market: MakeMarket) -> None:
     levels = LevelsAction(levels=(-0.5, 0.0, 1.0))
     config = replace(TradingConfig.frictionless(action=levels), episode=SHORT.episode)
-    env = TradingEnv(random_market(num_assets=1), config)
+    market = random_market(num_assets=1)
+    env = TradingEnv(market, config)
     env.reset(seed=0)
     for action, weight in ((0, -0.5), (np.int64(2), 1.0), (np.array(1), 0.0)):
         before = env.simulator.equity[0]
-        price = env.market.close_TA[env.simulator.bar[0], 0]
-        split = env.market.split_TA[env.simulator.bar[0] + 1, 0]
+        price = market.close_TA[env.simulator.bar[0], 0]
+        split = market.split_TA[env.simulator.bar[0] + 1, 0]
         *_, info = env.step(action)
         expected = weight * before / price * split
-        if env.market.tradable_TA[info["bar"], 0]:
+        if market.tradable_TA[info["bar"], 0]:
             assert env.simulator.shares_NA[0, 0] == pytest.approx(expected, abs=1e-9)
         assert info["projected"] is False
     *_, info = env.step(7)
