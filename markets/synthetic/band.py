@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.linalg import lu_factor, lu_solve
 
 from markets.synthetic.chain import SyntheticMarketError, stationary
 
@@ -34,7 +35,10 @@ Array = NDArray[np.float64]
 
 _REACH = 6.0
 """Half width of the grid of prices, standard deviations: 2e-9 of the mass is beyond."""
-_MOST_PRICES = 1_201
+_LEAST_FINENESS = 2.0
+"""Prices to the smallest volatility, below which nothing is solved."""
+MOST_STATES = 4_000
+"""Of the price and the regime: the solver holds a matrix of their square."""
 _MOST_ROUNDS = 200
 _FINER = 8
 """Steps, by cubic splines, to one between two levels of the holding."""
@@ -104,16 +108,18 @@ class Prices:
     is integrated by four Gauss-Legendre points in each cell.
     """
 
-    def __init__(self, spread: Spread, fineness: float) -> None:
+    def __init__(self, spread: Spread, fineness: float, most: int) -> None:
         low, high = _range(spread)
-        count = math.ceil((high - low) / float(spread.volatility_K.min()) * fineness) + 1
-        if count > _MOST_PRICES:
+        smallest = float(spread.volatility_K.min())
+        needed = (high - low) / smallest
+        if needed * _LEAST_FINENESS > most:
             raise SyntheticMarketError(
-                "speed, volatility: the band needs the smallest volatility to be at least "
-                f"{fineness / _MOST_PRICES:.2g} of the range of prices, found "
-                f"{spread.volatility_K.min():.3g} in {high - low:.3g}"
+                f"speed, volatility: the band is solved for prices in a range of at most "
+                f"{most / _LEAST_FINENESS:.4g} times the smallest volatility, found "
+                f"{high - low:.4g} with a volatility of {smallest:.4g}"
             )
-        self.price_I: Array = np.linspace(low, high, max(count, 41))
+        count = min(max(math.ceil(needed * fineness) + 1, 41), most)
+        self.price_I: Array = np.linspace(low, high, count)
         node, weight = np.polynomial.legendre.leggauss(4)
         step = self.price_I[1] - self.price_I[0]
         self.node_Q: Array = (self.price_I[:-1, None] + 0.5 * step * (node + 1.0)).ravel()
@@ -162,8 +168,9 @@ def _range(spread: Spread) -> tuple[float, float]:
 
 def solve_known(spread: Spread, resolution: Resolution = DEFAULT) -> Band:
     """Return the band where the regime is known: rows are regimes."""
-    prices = Prices(spread, resolution.prices)
-    regimes, size = len(spread.speed_K), len(prices.price_I)
+    regimes = len(spread.speed_K)
+    prices = Prices(spread, resolution.prices, MOST_STATES // regimes)
+    size = len(prices.price_I)
     drift_KI = spread.speed_K[:, None] * (spread.mean_K[:, None] - prices.price_I)
     step_MM = np.zeros((regimes, size, regimes, size))
     for regime, volatility in enumerate(spread.volatility_K):
@@ -211,16 +218,16 @@ def solve(
     """
     levels = resolution.levels + 1 - resolution.levels % 2
     level_X = np.linspace(-spread.limit, spread.limit, levels)
-    coarse_MX = _marginal_values(spread, level_X, step_MM, drift_M, risk_M)
+    never_sold = lu_factor(np.eye(len(step_MM)) - spread.discount * step_MM)
+    kept_M2: Array = lu_solve(never_sold, np.stack([drift_M, risk_M], axis=1))
+    coarse_MX = _marginal_values(spread, level_X, step_MM, drift_M, risk_M, kept_M2)
     fine_X = np.linspace(-spread.limit, spread.limit, _FINER * (levels - 1) + 1)
     marginal_MX: Array = CubicSpline(level_X, coarse_MX, axis=1)(fine_X)
     cost, discount, middle = spread.cost, spread.discount, len(fine_X) // 2
     gain_M = _area(marginal_MX[:, middle:] - cost, fine_X) + _area(
         -marginal_MX[:, middle::-1] - cost, fine_X
     )
-    flat_M = gain_M + np.linalg.solve(
-        np.eye(len(step_MM)) - discount * step_MM, discount * (step_MM @ gain_M)
-    )
+    flat_M: Array = gain_M + lu_solve(never_sold, discount * (step_MM @ gain_M))
     shape = (-1, len(price_I))
     return Band(
         price_I=price_I,
@@ -232,14 +239,25 @@ def solve(
 
 
 def _marginal_values(
-    spread: Spread, level_X: Array, step_MM: Array, drift_M: Array, risk_M: Array
+    spread: Spread,
+    level_X: Array,
+    step_MM: Array,
+    drift_M: Array,
+    risk_M: Array,
+    kept_M2: Array,
 ) -> Array:
-    """Return G (M, X), the marginal value of a unit at each level."""
+    """Return G (M, X), the marginal value of a unit at each level.
+
+    `kept_M2` holds the present values of drift and risk of a unit that is kept for ever.
+    """
     marginal_MX = np.empty((len(drift_M), len(level_X)))
     guess_M = drift_M - risk_M * level_X[0]
     for column, level in enumerate(level_X):
-        reward_M = drift_M - risk_M * level
-        guess_M = _play(reward_M, guess_M, step_MM, spread)
+        kept_M = kept_M2[:, 0] - level * kept_M2[:, 1]
+        if np.abs(kept_M).max() < spread.cost:
+            guess_M = kept_M
+        else:
+            guess_M = _play(drift_M - risk_M * level, guess_M, step_MM, spread)
         marginal_MX[:, column] = guess_M
     return marginal_MX
 

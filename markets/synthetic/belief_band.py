@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from markets.synthetic.band import Band, Prices, Resolution, Spread, solve
+from markets.synthetic.band import MOST_STATES, Band, Prices, Resolution, Spread, solve
 from markets.synthetic.chain import SyntheticMarketError, stationary
 
 Array = NDArray[np.float64]
@@ -29,7 +29,7 @@ def solve_belief(spread: Spread, resolution: Resolution = DEFAULT) -> Band:
         raise SyntheticMarketError(
             f"oracle('belief'): expected two regimes, found {len(spread.speed_K)}"
         )
-    prices = Prices(spread, resolution.prices)
+    prices = Prices(spread, resolution.prices, MOST_STATES // resolution.beliefs)
     belief_R = np.linspace(0.0, 1.0, resolution.beliefs)
     second_R1 = belief_R[:, None]
     drift_KI = spread.speed_K[:, None] * (spread.mean_K[:, None] - prices.price_I)
