@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +14,9 @@ from pydantic.dataclasses import dataclass
 
 from agents.networks import PolicyConfig
 from envs.config import TradingConfig
+from envs.synthetic import Problem
 from evaluation.judge import EvaluationConfig
+from evaluation.optimality_scores import OptimalityConfig
 from features.pipeline import FeatureConfig
 from markets.sources.config import DataConfig
 from markets.splits import SplitConfig
@@ -55,8 +57,33 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class JudgementConfig(EvaluationConfig):
+    """How an agent is judged: against baselines, or by its distance from the optimum."""
+
+    optimality: OptimalityConfig = Field(default_factory=OptimalityConfig)
+    """On markets with a known answer."""
+
+
+class Recorded(NamedTuple):
+    """The parts of a configuration that are about recorded data."""
+
+    data: DataConfig
+    split: SplitConfig
+    features: FeatureConfig
+    env: TradingConfig
+
+
+RECORDED = Recorded._fields
+"""Keys of a run on recorded data."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrainConfig:
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
+
+    It learns on recorded data (`data`, `split`, `features`, `env`) or on a market with a known
+    answer (`market`).
+    """
 
     name: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its folder is `runs/<name>-<time>`."""
@@ -72,24 +99,52 @@ class TrainConfig:
     """Folder of all runs."""
     run: str | None = None
     """Folder of this run; null = made from name and time."""
-    data: DataConfig
-    """Which market."""
-    split: SplitConfig
+    market: Problem | None = None
+    """A synthetic market and how it is traded, instead of recorded data."""
+    data: DataConfig | None = None
+    """Which recorded data."""
+    split: SplitConfig | None = None
     """Which of its bars are for what."""
     fold: Annotated[int, Field(ge=0)] = 0
     """Number of the split where there are several (walk-forward)."""
-    features: FeatureConfig
+    features: FeatureConfig | None = None
     """What may be known."""
-    env: TradingConfig
+    env: TradingConfig | None = None
     """Accounting, costs, reward and episodes of the training."""
     agent: AgentConfig
     """What learns."""
     schedule: ScheduleConfig
     """How long."""
-    evaluation: EvaluationConfig
+    evaluation: JudgementConfig
     """How it is judged."""
     tracking: TrackingConfig
     """What is recorded where."""
+
+    @model_validator(mode="after")
+    def _one_world(self) -> Self:
+        given = [name for name in RECORDED if getattr(self, name) is not None]
+        if self.market is None and len(given) < len(RECORDED):
+            absent = [name for name in RECORDED if name not in given]
+            raise ValueError(
+                f"expected market, or all of {', '.join(RECORDED)}; found no market and no "
+                f"{', '.join(absent)}"
+            )
+        if self.market is not None and given:
+            raise ValueError(
+                f"expected market, or all of {', '.join(RECORDED)}; found market beside "
+                f"{', '.join(given)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Self:
+        tested = self.evaluation.optimality.seed
+        if self.market is not None and self.seed <= tested < self.seed + self.seeds:
+            raise ValueError(
+                f"evaluation.optimality.seed: expected none of the training seeds {self.seed} .. "
+                f"{self.seed + self.seeds - 1}, whose paths are learned on, was {tested}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rollouts_divide(self) -> Self:
@@ -100,6 +155,17 @@ class TrainConfig:
                 f"= {ppo.steps * lanes}, was {ppo.minibatch}"
             )
         return self
+
+    @property
+    def recorded(self) -> Recorded:
+        """What the configuration says about recorded data.
+
+        Raises:
+            ConfigError: it is about a market with a known answer.
+        """
+        if self.data is None or self.split is None or self.features is None or self.env is None:
+            raise ConfigError(f"expected {', '.join(RECORDED)}, found market")
+        return Recorded(self.data, self.split, self.features, self.env)
 
     @classmethod
     def from_hydra(cls, cfg: DictConfig) -> "TrainConfig":
@@ -157,8 +223,9 @@ def known_paths(kind: type[Any], prefix: str = "") -> Iterator[str]:
     for field in fields(kind):
         path = f"{prefix}{field.name}"
         yield path
-        if isinstance(field.type, type) and is_dataclass(field.type):
-            yield from known_paths(field.type, f"{path}.")
+        kinds = [k for k in (get_args(field.type) or (field.type,)) if isinstance(k, type)]
+        for nested in filter(is_dataclass, kinds):
+            yield from known_paths(nested, f"{path}.")
 
 
 def differences(

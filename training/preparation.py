@@ -45,13 +45,14 @@ def prepare(config: TrainConfig) -> Prepared:
         ConfigError: the split leaves a span without a single step.
         ValueError: as the packages say; the data, the split or the features do not fit.
     """
-    dataset = load_dataset(config.data)
+    recorded = config.recorded
+    dataset = load_dataset(recorded.data)
     bars = dataset.bars
-    splits = config.split.splits(bars.ts_event)
+    splits = recorded.split.splits(bars.ts_event)
     if config.fold >= len(splits):
         raise ConfigError(f"fold: expected a number below {len(splits)}, was {config.fold}")
     split = splits[config.fold]
-    pipeline = FeaturePipeline(config.features).fit(bars, split.train)
+    pipeline = FeaturePipeline(recorded.features).fit(bars, split.train)
     return assemble(config, bars, dataset.manifest, split, pipeline)
 
 
@@ -65,13 +66,14 @@ def assemble(
     """
     features = pipeline.transform(bars)
     market = MarketArrays.from_bars(bars, features.flat(), warmup=features.warmup)
-    first = market.first_bar + config.env.observation.window - 1
+    env = config.recorded.env
+    first = market.first_bar + env.observation.window - 1
     start = max(split.train.start, first)
-    need = (config.env.episode.length or 1) + 1
+    need = (env.episode.length or 1) + 1
     if split.train.stop - start < need:
         raise ConfigError(
             f"split.train: expected at least {first + need} bars (warm-up {market.first_bar}, "
-            f"window {config.env.observation.window}, episode {need - 1}), "
+            f"window {env.observation.window}, episode {need - 1}), "
             f"found rows {split.train.start} to {split.train.stop}"
         )
     split = replace(split, train=Rows(start, split.train.stop))
@@ -100,9 +102,10 @@ def _require_bars(bars: Bars, split: Split) -> None:
 
 def learner_env(config: TrainConfig) -> TradingConfig:
     """The training's environment: index observations over the encoder's window."""
-    window = max(config.env.observation.window, config.agent.policy.encoder.window)
-    observation = replace(config.env.observation, kind="index", window=window)
-    return replace(config.env, observation=observation)
+    env = config.recorded.env
+    window = max(env.observation.window, config.agent.policy.encoder.window)
+    observation = replace(env.observation, kind="index", window=window)
+    return replace(env, observation=observation)
 
 
 def keep_manifest(prepared: Prepared, folder: Path) -> None:

@@ -107,3 +107,20 @@ def test_log_std_starts_where_configured() -> None:
 def test_bad_configuration_names_the_field(change: dict[str, Any], path: str) -> None:
     with pytest.raises(ValidationError, match=path):
         PolicyConfig(**change)
+
+
+def test_without_market_features_a_head_is_the_plain_network_over_the_account() -> None:
+    net = ActorCritic(CONFIG, 0, 4, 3, generator=torch.Generator().manual_seed(1))
+    nothing, (_, bars, account) = torch.zeros(0, 0), data()
+    assert net.actor.fusion.in_features == net.critic.fusion.in_features == 4
+    assert {name.split(".")[0] for name, _ in net.named_parameters()} == {
+        *("actor", "critic", "log_std")
+    }
+    plain = net.actor(torch.zeros(17, 0), account)
+    for seen in (bars, bars + 10**9):
+        torch.testing.assert_close(net.act(nothing, seen, account), plain)
+    windows = torch.zeros(17, 4, 0)
+    torch.testing.assert_close(net.act_windows(windows, account), plain)
+    torch.testing.assert_close(
+        net.value(nothing, bars, account), net.value_windows(windows, account)
+    )

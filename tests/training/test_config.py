@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
 import conf
-from training.config import AgentConfig, TrainConfig, differences
+from training.config import RECORDED, AgentConfig, TrainConfig, differences
 from training.errors import ConfigError
 from training.preparation import learner_env
 
@@ -18,6 +19,7 @@ CONF = Path(conf.__file__).parent
 GROUPS = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"
 )
+MARKETS = sorted(path.stem for path in CONF.glob("market/*.yaml"))
 NEEDED = {
     "files": ("data.path=/nowhere/bars.csv",),
     "yfinance": ("data.symbols=[AAPL]", "data.start=2020-01-01"),
@@ -48,11 +50,57 @@ def test_every_option_of_every_group_is_a_valid_configuration(group: str, option
     assert TrainConfig.from_container(config.to_container()) == config
 
 
-def test_the_files_say_every_value_so_that_each_can_be_overridden_by_its_name() -> None:
-    cfg = composed()
+@pytest.mark.parametrize("market", [None, *MARKETS])
+def test_the_files_say_every_value_so_that_each_can_be_overridden_by_its_name(
+    market: str | None,
+) -> None:
+    cfg = composed(*([f"market={market}"] if market else []))
     written = set(flat(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]  # a mapping at its root
     known = set(flat(TrainConfig.from_hydra(cfg).to_container()))
-    assert known - written == set()
+    assert known - written == (set(RECORDED) if market else set())
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_a_market_stands_alone_with_its_own_parameters_and_discount(market: str) -> None:
+    config = TrainConfig.from_hydra(composed(f"market={market}"))
+    assert config.market is not None
+    assert (config.data, config.split, config.features, config.env) == (None,) * 4
+    world = config.market.world
+    np.testing.assert_allclose(
+        world.stream().parameters_Q, type(world)().stream().parameters_Q, rtol=1e-12
+    )
+    assert config.agent.ppo.discount == config.market.world.discount
+    assert config.market.expected_reward
+    assert config.schedule.select == "last"
+    longer = composed(f"market={market}", "market.world.discount=0.95")
+    assert TrainConfig.from_hydra(longer).agent.ppo.discount == 0.95
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_a_tiny_run_is_tiny_on_a_market_too(market: str) -> None:
+    config = TrainConfig.from_hydra(composed(f"market={market}", "debug=tiny"))
+    assert config.schedule.total_steps == 4096
+    assert config.agent.policy.hidden == (8,)
+    assert config.evaluation.optimality.episodes == 64
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("market=regime_gbm", "data=nasdaq"), ("market", "data, split", "beside data")),
+        (("~split",), ("market", "no market and no split")),
+        (("market=regime_gbm", "market.world.limit=-1"), ("market", "limit", "-1")),
+        (("market=regime_gbm", "market.world.transition=[[1.0]]"), ("market", "transition")),
+        (("market=regime_gbm", "+market.world.speed=1"), ("market", "speed")),
+        (("market=regime_gbm", "market.world.kind=gbm"), ("market.world", "regime_gbm", "gbm")),
+        (("market=regime_gbm", "seed=9999", "seeds=2"), ("optimality.seed", "9999 .. 10000")),
+    ],
+)
+def test_a_fault_of_a_market_is_named(overrides: tuple[str, ...], words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_hydra(composed(*overrides))
+    for word in words:
+        assert word in str(error.value)
 
 
 @pytest.mark.parametrize("env", ["portfolio", "long_short", "timing"])

@@ -2,6 +2,7 @@
 
 from training.config import TrainConfig
 from training.tasks.data import DataTask
+from training.tasks.market import MarketTask
 from training.tasks.task import Task
 
 
@@ -12,4 +13,4 @@ def open_task(config: TrainConfig) -> Task:
         ConfigError: the configuration does not fit the data.
         ValueError: as the packages say; the data, the split or the features do not fit.
     """
-    return DataTask(config)
+    return DataTask(config) if config.market is None else MarketTask(config)

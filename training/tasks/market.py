@@ -1,0 +1,140 @@
+"""Markets with a known answer: fresh paths without end, judged by the distance from the optimum."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from agents.policy import Policy
+from envs.simulator import Simulator
+from envs.synthetic import Problem
+from evaluation.optimality import judge_optimality, measure
+from evaluation.optimality_report import (
+    OptimalityInputs,
+    write_optimality_figures,
+    write_optimality_report,
+)
+from markets.atomic import write_whole
+from markets.manifest import ManifestError
+from training.config import TrainConfig, differences
+from training.errors import ConfigError
+from training.record import RunRecord
+from training.tasks.task import PROVENANCE, Result, Score
+
+VALIDATION_SEED = 2**62
+"""Seed of the paths that checkpoints are chosen on; training seeds are below 2**31."""
+VALIDATION_EPISODES = 256
+"""Paths that checkpoints are chosen on."""
+
+
+class MarketTask:
+    """A synthetic market, played as a stream.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ConfigError: the configuration is about recorded data.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        if config.market is None:
+            raise ConfigError("market: expected a synthetic market, found none")
+        self.config = config
+        self.problem = config.market
+        rules = self.problem.trading()
+        self._env = replace(rules, observation=replace(rules.observation, kind="index"))
+        self._document = _document(self.problem)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the market's parameters and rules."""
+        digest: str = self._document["sha256"]
+        return digest
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """None that are shared."""
+        return np.zeros((0, 0), np.float32)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The market, in the words of its configuration."""
+        return {"market.yaml": yaml.safe_dump(self._document["market"], sort_keys=False)}
+
+    def opening(self) -> list[str]:
+        """Which market, what is seen of it, and what is learned from."""
+        world, stream = self.problem.world, self.problem.stream()
+        rewards = "expected" if self.problem.expected_reward else "realised"
+        seen = f"{stream.num_features} features, regime {world.regime}"
+        return [
+            f"market  {world.kind}: {world.num_assets} assets, {world.num_regimes} regimes; {seen}",
+            f"paths   fresh ones, {self.problem.episode_length} bars an episode, {rewards} rewards",
+        ]
+
+    def keep_provenance(self, folder: Path) -> None:
+        """Write the market's parameters and their digest, or check them against those there.
+
+        Raises:
+            ManifestError: the run was started on another market.
+        """
+        path = folder / PROVENANCE
+        if not path.exists():
+            write_whole(path, json.dumps(self._document, indent=2, sort_keys=True) + "\n")
+            return
+        try:
+            found = dict(json.loads(path.read_text()))
+        except ValueError as error:
+            raise ManifestError(f"{path}: expected JSON, found {error}") from error
+        faults = [
+            f"{name}: expected {saved!r} as the run was started, found {now!r}"
+            for name, saved, now in differences(found, self._document)
+        ]
+        if faults:
+            raise ManifestError(f"{path}:\n" + "\n".join(faults))
+
+    def simulator(self, seed: int) -> Simulator:
+        """Return environments on paths of this seed."""
+        lanes = self.config.schedule.num_envs
+        return Simulator(self.problem.stream(), self._env, lanes, seed=seed, autoreset="same_step")
+
+    def score(self, policy: Policy) -> Score:
+        """Value of the expected rewards on paths that are neither learned nor judged on."""
+        settings = replace(
+            self.config.evaluation.optimality, seed=VALIDATION_SEED, episodes=VALIDATION_EPISODES
+        )
+        earned = measure(policy, self.problem, settings).earned
+        return Score("validation/value_per_bar", float(earned.discounted_E.mean()))
+
+    def judge(self, agents: Mapping[int, Policy], folder: Path) -> Result:
+        """Optimality ratio beside oracles and rules, tables, plots and the report."""
+        found = judge_optimality(agents, self.problem, self.config.evaluation.optimality)
+        target, record = folder / "evaluation", RunRecord.read(folder)
+        found.save(target)
+        write_optimality_figures(target / "figures", found)
+        inputs = OptimalityInputs(
+            title=folder.name,
+            config_text=record.config_text,
+            versions=record.versions,
+            command=record.command,
+        )
+        write_optimality_report(target / "report.html", found, inputs)
+        return Result(f"{found.verdict} {found.evidence}", found.headline)
+
+
+def _document(problem: Problem) -> dict[str, Any]:
+    """What the agent's experience depends on: the market's parameters, how it is traded."""
+    market: dict[str, Any] = TypeAdapter(Problem).dump_python(problem, mode="json")
+    text = json.dumps(market, sort_keys=True)
+    return {
+        "kind": "market",
+        "market": market,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
