@@ -4,6 +4,7 @@ Every model has a zero setting that leaves exactly no trace in the account;
 `TradingConfig.frictionless()` sets all of them to zero at once.
 """
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -74,8 +75,28 @@ class LevelsAction:
     """Target weights in multiples of equity; negative is short, above 1 borrows cash."""
 
 
+@dataclass(frozen=True, kw_only=True, config=_FROZEN)
+class TradeAction:
+    """Units to trade, of an additive market: A numbers a in [-1, 1].
+
+    u = size * sign(a) * max(|a| - dead_zone, 0) / (1 - dead_zone); holdings stay in the limit.
+    """
+
+    kind: Literal["trade"] = "trade"
+    """Discriminator."""
+    size: Positive
+    """Units that an action of 1 trades."""
+    limit: Positive
+    """Largest absolute holding of an asset, units; trades end there."""
+    dead_zone: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Absolute actions up to this one trade nothing."""
+    unit: Positive = 1.0
+    """Holdings are observed in multiples of so many units; trades below 1e-9 of it are not sent."""
+
+
 ActionConfig = Annotated[
-    SimplexAction | LongShortAction | SharesAction | LevelsAction, Field(discriminator="kind")
+    SimplexAction | LongShortAction | SharesAction | LevelsAction | TradeAction,
+    Field(discriminator="kind"),
 ]
 
 
@@ -108,6 +129,20 @@ class ImpactConfig:
 
     coefficient: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
     """Dimensionless, of order one in the literature; 0 = no impact."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_FROZEN)
+class QuadraticCostConfig:
+    """Quadratic cost 1/2 coefficient u' Lambda u of trading u units, with the market's Lambda.
+
+    Additive markets only; Lambda is the identity (currency / unit^2) where the market has none.
+
+    Source: Garleanu & Pedersen (2013), "Dynamic trading with predictable returns and transaction
+    costs", eq. 3.
+    """
+
+    coefficient: Money = 0.0
+    """Dimensionless: 1 = as the market says; 0 = no cost."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FROZEN)
@@ -184,8 +219,25 @@ class DrawdownReward:
     """Weight of the increase of the drawdown, dimensionless; 0 = the log return."""
 
 
+@dataclass(frozen=True, kw_only=True, config=_FROZEN)
+class QuadraticUtilityReward:
+    """Reward E_t - E_{t-1} - risk_aversion / 2 x' Sigma x of the holdings x over the bar, currency.
+
+    Sigma is the covariance of the bar's price changes that an additive market states.
+    """
+
+    kind: Literal["quadratic_utility"] = "quadratic_utility"
+    """Discriminator."""
+    risk_aversion: Money
+    """1/currency; 0 = the change of equity."""
+
+
 RewardConfig = Annotated[
-    LogReturnReward | DifferentialSharpeReward | MeanVarianceReward | DrawdownReward,
+    LogReturnReward
+    | DifferentialSharpeReward
+    | MeanVarianceReward
+    | DrawdownReward
+    | QuadraticUtilityReward,
     Field(discriminator="kind"),
 ]
 
@@ -238,6 +290,8 @@ class TradingConfig:
     """Bid-ask spread."""
     impact: ImpactConfig = ImpactConfig()
     """Price impact (slippage)."""
+    quadratic: QuadraticCostConfig = QuadraticCostConfig()
+    """Quadratic cost of trading (slippage too), of additive markets."""
     participation: ParticipationConfig = ParticipationConfig()
     """Largest part of the volume."""
     borrow: BorrowConfig = BorrowConfig()
@@ -248,6 +302,9 @@ class TradingConfig:
     """Maintenance margin."""
     reward: RewardConfig = LogReturnReward()
     """Reward of a step."""
+    expected_reward: bool = False
+    """Reward the expectation of each step's reward given the market's true state at the decision
+    and the trades, without the noise of the bar; of streams of synthetic markets only."""
     observation: ObservationConfig = ObservationConfig()
     """Content of observations."""
     episode: EpisodeConfig = EpisodeConfig()
@@ -287,6 +344,8 @@ class TradingConfig:
                 return 1.0
             case LevelsAction(levels=levels):
                 return max(abs(level) for level in levels)
+            case TradeAction():
+                return math.inf
             case _:
                 return self.action.gross
 

@@ -36,6 +36,11 @@ class MarketArrays:
         lot_A: Smallest tradable number of shares, 0 = fractions are allowed.
         features_TC: Features known at each close, C-contiguous float32.
         first_bar: First bar whose features are warmed up.
+        additive: Prices are levels that may turn negative, and holdings are units.
+        cost_AA: Lambda of the quadratic cost 1/2 u' Lambda u of trading u units, currency / unit^2;
+            None = the identity. Of additive markets only.
+        covariance_AA: Covariance of the price changes of a bar, currency^2; None = not known. Of
+            additive markets only.
     """
 
     symbols: tuple[str, ...]
@@ -52,6 +57,9 @@ class MarketArrays:
     lot_A: NDArray[np.float64]
     features_TC: NDArray[np.float32]
     first_bar: int
+    additive: bool = False
+    cost_AA: NDArray[np.float64] | None = None
+    covariance_AA: NDArray[np.float64] | None = None
 
     @classmethod
     def from_bars(
@@ -104,6 +112,9 @@ class MarketArrays:
         symbols: Sequence[str] | None = None,
         warmup: int = 0,
         volatility_window: int = 20,
+        additive: bool = False,
+        cost_AA: ArrayLike | None = None,
+        covariance_AA: ArrayLike | None = None,
     ) -> Self:
         """Build a market from plain arrays (T, A), for synthetic markets and tests.
 
@@ -114,7 +125,8 @@ class MarketArrays:
 
         Raises:
             ValueError: Wrong shapes, unordered times, prices not finite in a tradable bar,
-                split ratios <= 0, or features not finite from `warmup` on.
+                split ratios <= 0, features not finite from `warmup` on, matrices that are not
+                symmetric and positive semidefinite, or matrices of a market that is not additive.
         """
         close = np.array(close_TA, dtype=np.float64, ndmin=2)
         num_bars, num_assets = close.shape
@@ -146,6 +158,11 @@ class MarketArrays:
             lot_A=_table("lot_A", 0.0 if lot_A is None else lot_A, (num_assets,)),
             features_TC=_check_features(features, num_bars, warmup),
             first_bar=warmup,
+            additive=additive,
+            cost_AA=_check_matrix("cost_AA", cost_AA, num_assets, additive=additive),
+            covariance_AA=_check_matrix(
+                "covariance_AA", covariance_AA, num_assets, additive=additive
+            ),
         )
         for value in vars(market).values():
             if isinstance(value, np.ndarray):
@@ -271,6 +288,28 @@ def _check_features(features: ArrayLike | None, num_bars: int, warmup: int) -> N
         row, column = np.argwhere(faulty)[0]
         found = array[warmup + row, column]
         msg = f"features[{warmup + row}, {column}]: expected a finite value, found {found}"
+        raise ValueError(msg)
+    return array
+
+
+def _check_matrix(
+    name: str, matrix: ArrayLike | None, num_assets: int, *, additive: bool
+) -> NDArray[np.float64] | None:
+    if matrix is None:
+        return None
+    if not additive:
+        msg = f"{name}: expected None where the market is not additive, found a matrix"
+        raise ValueError(msg)
+    array = np.array(matrix, dtype=np.float64, ndmin=2)
+    if array.shape != (num_assets, num_assets):
+        msg = f"{name}: expected shape ({num_assets}, {num_assets}), found {array.shape}"
+        raise ValueError(msg)
+    if not np.isfinite(array).all() or not np.allclose(array, array.T):
+        msg = f"{name}: expected a finite symmetric matrix, found {array.tolist()}"
+        raise ValueError(msg)
+    least = float(np.linalg.eigvalsh(array)[0])
+    if least < -1e-12 * np.abs(array).max():
+        msg = f"{name}: expected no negative eigenvalue, found {least}"
         raise ValueError(msg)
     return array
 

@@ -1,35 +1,23 @@
 """N trading accounts over one market, one compiled call a step; knows no gymnasium."""
 
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from envs.account_arrays import AccountArrays
 from envs.config import TradingConfig
-from envs.fit import action_size, check_volume, episode_span
+from envs.feed import Market, feed_of
+from envs.fit import action_size, check_market, episode_span, expectation_of
 from envs.kernel.copying import build_gather
 from envs.kernel.jit import entry_point
-from envs.kernel.layout import (
-    Account,
-    Autoreset,
-    Clock,
-    Flag,
-    Key,
-    OptionCount,
-    OptionSetting,
-    OptionSum,
-    Reason,
-    Term,
-    padded_width,
-)
+from envs.kernel.layout import Autoreset, Key, OptionCount, OptionSum, Reason
 from envs.kernel.rules import pack_rules
 from envs.kernel.run import ENDED, NO_FAULT, build_reset, build_run
-from envs.market_arrays import MarketArrays
 from envs.results import TERM_SIGNS, TERMS, OptionResult
+from markets.synthetic.base import Stream
 
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-OPTIONS = ("seed", "rows", "record_terms", "autoreset", "lane_offset")
+OPTIONS = ("seed", "rows", "record_terms", "record_expected", "autoreset", "lane_offset")
 """Keyword arguments of `Simulator`, kept so that a copy can be built."""
 AUTORESETS = {
     "disabled": Autoreset.DISABLED,
@@ -40,7 +28,7 @@ AUTORESETS = {
 __all__ = ["TERMS", "TERM_SIGNS", "OptionResult", "Reason", "Simulator"]
 
 
-class Simulator:
+class Simulator(AccountArrays):
     """N accounts over one market.
 
     **Step.** From the decision at the close of bar t to the mark at the close of bar u = t + 1
@@ -114,13 +102,14 @@ class Simulator:
 
     def __init__(  # noqa: PLR0913 - keyword-only options of one object
         self,
-        market: MarketArrays,
+        market: Market,
         config: TradingConfig,
         num_envs: int,
         *,
         seed: int,
         rows: tuple[int, int] | None = None,
         record_terms: bool = False,
+        record_expected: bool = False,
         autoreset: Literal["disabled", "next_step", "same_step"] = "disabled",
         lane_offset: int = 0,
     ) -> None:
@@ -134,7 +123,8 @@ class Simulator:
             rows: First and one past the last bar that episodes may touch (windows may look
                 further back, into warmed-up rows); None = all.
             record_terms: Keep the terms and trades of each step (`terms_N7`, `trades_NA`,
-                `fill_price_NA`, `unfilled_NA`).
+                `fill_price_NA`, `unfilled_NA`), and of a stream the expected reward.
+            record_expected: Keep the expected reward of each step of a stream (`expected_N`).
             autoreset: What happens to a lane after its end. `disabled`: a further step is an
                 error. `next_step`: the next call resets it, ignores its action and rewards 0.
                 `same_step`: the same call resets it and keeps the last observation (`final`).
@@ -147,32 +137,38 @@ class Simulator:
         if num_envs < 1:
             msg = f"num_envs: expected at least 1, found {num_envs}"
             raise ValueError(msg)
+        check_market(market, config)
         self.market = market
         self.config = config
-        self._options = (seed, rows, record_terms, autoreset, lane_offset)
-        self.num_envs = num_envs
-        self.num_assets = market.num_assets
-        self.action_size = action_size(config, market)
-        self.account_size = market.num_assets + 3
-        self.window_size = config.observation.window * market.num_features + self.account_size
-        self.record_terms = record_terms
-        check_volume(market, config)
+        self._options = (seed, rows, record_terms, record_expected, autoreset, lane_offset)
         span = episode_span(market, config, rows)
         self.first_start, self.last_start, self._last_bar = span
-        self._rules = pack_rules(
+        feed = feed_of(market, num_envs)
+        self.num_features = feed.num_features
+        rules = pack_rules(
             config,
             span,
-            assets=market.num_assets,
-            lots=bool((market.lot_A > 0.0).any()),
+            feed,
             autoreset=AUTORESETS[autoreset],
             record=record_terms,
+            expectation=expectation_of(market, config, report=record_terms or record_expected),
         )
-        self._allocate()
+        levels = config.action.levels if config.action.kind == "levels" else (0.0,)
+        super().__init__(
+            feed,
+            rules_R=rules,
+            levels_L=np.array(levels, dtype=np.float64),
+            num_envs=num_envs,
+            action_size=action_size(config, market),
+            record_terms=record_terms,
+        )
+        self.window_size = config.observation.window * feed.num_features + self.account_size
         self._keys[Key.LANE] = np.arange(lane_offset, lane_offset + num_envs)
         self._run = entry_point(
-            build_run(single=market.num_assets == 1), (self._actions.reshape(-1), *self._plain_step)
+            build_run(single=market.num_assets == 1, generator=feed.generator),
+            (self._actions.reshape(-1), *self._plain_step),
         )
-        self._reset = build_reset()
+        self._reset = build_reset(generator=feed.generator)
         self._gather = build_gather()
         self.reset(seed=seed)
 
@@ -319,7 +315,7 @@ class Simulator:
         plane = self._final if final else self._current
         self._gather(
             self._features,
-            self.market.num_features,
+            self.num_features,
             self.config.observation.window,
             plane,
             plane.reshape(-1),
@@ -329,6 +325,8 @@ class Simulator:
 
     def window_view(self, lane: int = 0) -> NDArray[np.float32]:
         """Return a read-only view of the lane's feature rows, (W, C); nothing is copied."""
+        if isinstance(self.market, Stream):
+            return np.zeros((1, 0), dtype=np.float32)
         last = int(self.bar_N[lane]) + 1
         return self.market.features_TC[last - self.config.observation.window : last]
 
@@ -349,127 +347,6 @@ class Simulator:
         memo[id(self)] = twin
         twin.__setstate__(self.__getstate__())
         return twin
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return copies of everything that changes, as plain arrays; see `load_state_dict`."""
-        return {name: array.copy() for name, array in self._changing.items()}
-
-    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Continue exactly where `state_dict` was taken, on the same market and configuration.
-
-        Raises:
-            ValueError: Other names, shapes or dtypes.
-        """
-        if set(state) != set(self._changing):
-            msg = f"state: expected {sorted(self._changing)}, found {sorted(state)}"
-            raise ValueError(msg)
-        for name, array in self._changing.items():
-            found = state[name]
-            if found.shape != array.shape or found.dtype != array.dtype:
-                msg = (
-                    f"state[{name!r}]: expected {array.dtype} of shape {array.shape}, found "
-                    f"{found.dtype} of shape {found.shape}"
-                )
-                raise ValueError(msg)
-        for name, array in self._changing.items():
-            array[...] = state[name]
-
-    @property
-    def terms_N7(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
-        """Terms of the last step in the order of `TERMS`, currency."""
-        return self._recorded(0, Term.SIZE)
-
-    @property
-    def trades_NA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
-        """Signed shares filled in the last step (forced ones included)."""
-        return self._recorded(Term.SIZE, self.num_assets)
-
-    @property
-    def fill_price_NA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
-        """Price of the last fill with half spread and slippage, currency; NaN = none."""
-        return self._recorded(Term.SIZE + self.num_assets, self.num_assets)
-
-    @property
-    def unfilled_NA(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix
-        """Signed shares of orders that lapsed in the last step."""
-        return self._recorded(Term.SIZE + 2 * self.num_assets, self.num_assets)
-
-    def _recorded(self, start: int, size: int) -> NDArray[np.float64]:
-        if not self.record_terms:
-            msg = "terms and trades are kept only with record_terms=True, found False"
-            raise RuntimeError(msg)
-        return _readonly(self._record[:, start : start + size])
-
-    def _allocate(self) -> None:
-        lanes, assets = self.num_envs, self.num_assets
-        width = padded_width(assets)
-        self._actions = np.zeros((lanes, self.action_size))
-        self._state = np.zeros((Account.SIZE, lanes))
-        holdings = np.zeros((lanes, width))
-        self._shares = holdings[:, :assets]
-        lots = np.zeros(width)
-        lots[:assets] = self.market.lot_A
-        self._clock = np.zeros((Clock.SIZE, lanes), dtype=np.int32)
-        self._keys = np.zeros((Key.SIZE, lanes), dtype=np.int64)
-        self._flags = np.zeros((Flag.SIZE, lanes), dtype=np.bool_)
-        self._current = np.zeros((lanes, 1 + self.account_size), dtype=np.float32)
-        self._final = np.zeros((lanes, 1 + self.account_size), dtype=np.float32)
-        record_size = Term.SIZE + 3 * assets
-        self._record = np.zeros((lanes if self.record_terms else 0, record_size))
-        self._features = self.market.features_TC.reshape(-1)
-        levels = self.config.action.levels if self.config.action.kind == "levels" else (0.0,)
-        self._arrays = (
-            self._rules,
-            self.market.packed_TK,
-            self.market.events_T3A,
-            lots,
-            np.array(levels, dtype=np.float64),
-            self._state,
-            holdings.reshape(-1),
-            self._clock,
-            self._keys,
-            self._flags,
-            self._current.reshape(-1),
-            self._final.reshape(-1),
-            self._record,
-        )
-        self._plain_step = (
-            np.zeros((OptionCount.SIZE, 0), dtype=np.int64),
-            np.zeros((OptionSum.SIZE, 0)),
-            np.zeros(OptionSetting.SIZE),
-            *self._arrays,
-        )
-        self._changing: dict[str, NDArray[Any]] = {
-            "state": self._state,
-            "shares": self._shares,
-            "clock": self._clock,
-            "keys": self._keys,
-            "flags": self._flags,
-            "current": self._current,
-            "final": self._final,
-            "record": self._record,
-        }
-        self._name_views()
-
-    def _name_views(self) -> None:
-        self.bar_N = _readonly(self._clock[Clock.BAR])
-        self.start_N = _readonly(self._clock[Clock.START])
-        self.end_N = _readonly(self._clock[Clock.END])
-        self.projection_count_N = _readonly(self._clock[Clock.PROJECTIONS])
-        self.episode_N = _readonly(self._keys[Key.EPISODE])
-        self.seed_N = _readonly(self._keys[Key.SEED])
-        self.cash_N = _readonly(self._state[Account.CASH])
-        self.equity_N = _readonly(self._state[Account.EQUITY])
-        self.peak_N = _readonly(self._state[Account.PEAK])
-        self.reward_N = _readonly(self._state[Account.REWARD])
-        self.shares_NA = _readonly(self._shares)
-        self.terminated_N = _readonly(self._flags[Flag.TERMINATED])
-        self.truncated_N = _readonly(self._flags[Flag.TRUNCATED])
-        self.projected_N = _readonly(self._flags[Flag.PROJECTED])
-        self.liquidated_N = _readonly(self._flags[Flag.LIQUIDATED])
-        self.ended_N = _readonly(self._flags[Flag.ENDED])
-        self.final_bar_N = _readonly(self._final[:, 0])
-        self.account_NP = _readonly(self._current[:, 1:])
 
     def _flat_actions(self, actions_ND: ArrayLike) -> NDArray[np.float64]:
         """Return the actions as the kernel takes them; copied only where they have to be."""
@@ -492,9 +369,3 @@ class Simulator:
         found = actions_M[code]
         msg = f"actions[{lane}, {column}]: expected a finite number in lane {lane}, found {found}"
         raise ValueError(msg)
-
-
-def _readonly(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    view = array.view()
-    view.flags.writeable = False
-    return view

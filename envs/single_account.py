@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.config import TradingConfig
+from envs.feed import Market
 from envs.guards import ActionError, EpisodeError
 from envs.kernel.run import NO_FAULT
-from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
 
 
@@ -28,7 +28,7 @@ class SingleAccount(Simulator):
 
     def __init__(
         self,
-        market: MarketArrays,
+        market: Market,
         config: TradingConfig,
         *,
         rows: tuple[int, int] | None = None,

@@ -73,6 +73,17 @@ def gather_market(block: Block, work: Work, book: Book) -> None:
             work.limit[element] = fillable(market_TK[traded, volume + asset], base, slope)
             work.unit[element] = abs(market_TK[bar, previous + asset])
             work.impact[element] = coefficient * market_TK[traded, impact + asset]
+    if book.rules_R[Rule.additive] != 0.0:
+        count_units(block, work)
+
+
+@separate
+def count_units(block: Block, work: Work) -> None:
+    """Size positions by units, whatever their price; one regime governs an additive table."""
+    for element in range(block.size * block.width):
+        work.unit[element] = 1.0
+    for lane in range(block.size):
+        work.regime[lane] = 0.0
 
 
 @separate

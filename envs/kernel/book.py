@@ -21,7 +21,10 @@ class Book(NamedTuple):
 
     Attributes:
         rules_R: Parameters of the models, in the order of `Rules`.
-        market_TK: Packed bars.
+        model_Q: Parameters of the market: Lambda and Sigma of each regime (K A A numbers each),
+            then those of a stream's generator.
+        market_TK: Packed bars of a table.
+        world_NS: State of each lane of a stream (see `markets.synthetic.layout`).
         events_T3A: Splits, dividends and delistings.
         lot_A: Lot sizes, shares (padded).
         levels_L: Target weights of discrete actions.
@@ -36,7 +39,9 @@ class Book(NamedTuple):
     """
 
     rules_R: NDArray[np.float64]
+    model_Q: NDArray[np.float64]
     market_TK: NDArray[np.float64]
+    world_NS: NDArray[np.float64]
     events_T3A: NDArray[np.float64]
     lot_A: NDArray[np.float64]
     levels_L: NDArray[np.float64]
@@ -86,13 +91,15 @@ class Work(NamedTuple):
     """Scratch of a block. Element = lane * width + asset; lanes count from the block's first.
 
     Elements (E,): target and order (shares), price (reference of fills), close, limit
-    (shares that may fill), unit (|close| at the decision), impact (coefficient * volatility /
-    sqrt(volume)), cost (half spread + slippage), shares.
+    (shares that may fill), unit (|close| at the decision; 1 where prices are additive), impact
+    (coefficient * volatility / sqrt(volume)), cost (half spread + slippage), shares, and of streams
+    what is known at the decision of the bar's price change: drift and deviation.
 
     Lanes (L,): the account (cash, equity, peak, mean, square), the sums of the fills (purchases,
     fees, spread, slippage, spending, scalable), the value of the positions (net, gross), borrow
     and financing costs, after (new equity), growth, reward, the bar's years and event, and flags,
-    0 or 1 (projected, called for margin, terminated, truncated).
+    0 or 1 (projected, called for margin, terminated, truncated); regime governs the bar (0 where
+    an additive table has but one, unwritten in other tables).
     """
 
     target: NDArray[np.float64]
@@ -104,6 +111,8 @@ class Work(NamedTuple):
     impact: NDArray[np.float64]
     cost: NDArray[np.float64]
     shares: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     cash: NDArray[np.float64]
     equity: NDArray[np.float64]
     peak: NDArray[np.float64]
@@ -128,6 +137,7 @@ class Work(NamedTuple):
     called: NDArray[np.float64]
     terminated: NDArray[np.float64]
     truncated: NDArray[np.float64]
+    regime: NDArray[np.float64]
 
 
 @inlined
@@ -143,6 +153,9 @@ def make_work(lanes: int, elements: int) -> Work:
         stack_array(elements),
         stack_array(elements),
         stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(lanes),
         stack_array(lanes),
         stack_array(lanes),
         stack_array(lanes),

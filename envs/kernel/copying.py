@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from envs.kernel.jit import SOURCE_DIGEST, Compiled, kernel
+from envs.kernel.jit import Compiled, kernel, source_digest
 
 
 def copy_block(
@@ -79,7 +79,7 @@ def build_gather() -> Compiled[..., None]:
         A function of (features_S flat, row size C, window W, plane_NO, out_S flat): lane i's
         row gets feature rows bar - W + 1 .. bar, oldest first, then the account.
     """
-    digest = SOURCE_DIGEST
+    digest = source_digest(synthetic=False)
 
     @kernel
     def gather_windows(

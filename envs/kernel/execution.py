@@ -7,6 +7,7 @@ from envs.kernel.book import Block, Book, Work
 from envs.kernel.jit import exact, inlined, separate
 from envs.kernel.layout import Term
 from envs.kernel.projection import whole_lots
+from envs.kernel.quadratic import add_quadratic_costs
 from envs.kernel.rules import Rule
 
 CASH_TOLERANCE = 1e-12
@@ -226,7 +227,8 @@ def fill_orders(
 ) -> None:
     """Fill the block's orders at the prices in the scratch; forced ones pay an extra fee.
 
-    In a cash account orders are priced a second time after buys were scaled down.
+    In a cash account orders are priced a second time after buys were scaled down. Quadratic costs
+    come last: no account that trades units is a cash account.
     """
     if book.rules_R[Rule.record] != 0.0:
         record_orders(block, work, book)
@@ -238,4 +240,6 @@ def fill_orders(
         price_orders(block, work, book, extra_fee)
         pricing = may_scale and scale_overdrafts(block, work, book)
         may_scale = False
+    if book.rules_R[Rule.quadratic] != 0.0:
+        add_quadratic_costs(block, work, book)
     apply_fills(block, work, book)

@@ -2,22 +2,23 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import numba
 
-import markets.synthetic
+import markets.compiled
 from markets.compiled import Compiled, P, R_co, exact, kernel, separate
 
 __all__ = [
-    "SOURCE_DIGEST",
     "Compiled",
     "entry_point",
     "exact",
     "inlined",
     "kernel",
     "separate",
+    "source_digest",
     "summing_kernel",
 ]
 
@@ -58,15 +59,26 @@ def inlined(function: Callable[P, R_co]) -> Compiled[P, R_co]:
     return cast("Compiled[P, R_co]", numba.njit(inline="always")(function))
 
 
-def _source_digest() -> str:
+@cache
+def source_digest(*, synthetic: bool) -> str:
+    """Return a hash of the sources that an entry point is compiled from.
+
+    numba notices changes in the file of a cached function only; entry points close over this
+    value, so that a change in any of these files compiles them anew.
+
+    Args:
+        synthetic: Whether it plays synthetic markets, so that their sources count too.
+    """
     digest = hashlib.sha256()
-    for package in (Path(__file__), Path(markets.synthetic.__file__)):
-        for path in sorted(package.parent.glob("*.py")):
-            digest.update(path.read_bytes())
+    markets_folder = Path(markets.compiled.__file__).parent
+    files = [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        markets_folder / "compiled.py",
+        markets_folder / "synthetic" / "random.py",
+        markets_folder / "synthetic" / "layout.py",
+    ]
+    if synthetic:
+        files += sorted((markets_folder / "synthetic").glob("*.py"))
+    for path in files:
+        digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-SOURCE_DIGEST = _source_digest()
-"""Hash of the kernel's sources, and of those of the synthetic markets that it plays. numba notices
-changes in the file of a cached function only; entry points close over this value, so that a change
-in any of these files compiles them anew."""

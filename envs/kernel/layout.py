@@ -50,7 +50,7 @@ Event = _Event()
 
 
 class _Account(NamedTuple):
-    """Rows of `state_SN`, float64."""
+    """Rows of `state_SN`, float64; the last one, the expected reward, is there in streams only."""
 
     CASH: int = 0
     EQUITY: int = 1
@@ -59,6 +59,8 @@ class _Account(NamedTuple):
     MEAN: int = 4
     SQUARE: int = 5
     SIZE: int = 6
+    EXPECTED: int = 6
+    STREAM_SIZE: int = 7
 
 
 Account = _Account()
@@ -78,12 +80,17 @@ Clock = _Clock()
 
 
 class _Key(NamedTuple):
-    """Rows of `keys_KN`, int64: what the random starts are drawn from."""
+    """Rows of `keys_KN`, int64: what episodes are drawn from.
+
+    RANDOM, the bits of the counter of the lane's random numbers, is there in streams only.
+    """
 
     SEED: int = 0
     EPISODE: int = 1
     LANE: int = 2
     SIZE: int = 3
+    RANDOM: int = 3
+    STREAM_SIZE: int = 4
 
 
 Key = _Key()
@@ -127,6 +134,7 @@ class ActionKind(IntEnum):
     LONG_SHORT = 2
     SHARES = 3
     LEVELS = 4
+    TRADE = 5
 
 
 class RewardKind(IntEnum):
@@ -136,6 +144,17 @@ class RewardKind(IntEnum):
     DIFFERENTIAL_SHARPE = 1
     MEAN_VARIANCE = 2
     DRAWDOWN = 3
+    QUADRATIC_UTILITY = 4
+
+
+class Expectation(IntEnum):
+    """Whether a stream's expected rewards are computed."""
+
+    OFF = 0
+    REPORT = 1
+    """Beside the reward."""
+    REWARD = 2
+    """As the reward."""
 
 
 class Autoreset(IntEnum):

@@ -163,6 +163,28 @@ def limit_shares(block: Block, work: Work, book: Book, gross: float) -> None:
                 work.target[first + asset] = whole_lots(scaled, book.lot_A[asset])
 
 
+@separate
+def trade_to_units(block: Block, work: Work, book: Book) -> None:
+    """Replace clipped actions, times the size, by target units.
+
+    u = size sign(a) max(|a| - dead zone, 0) / (1 - dead zone), target = clip(x + u, -limit, limit);
+    lanes with a target beyond the limit are flagged.
+    """
+    size = book.rules_R[Rule.scale]
+    dead_zone = book.rules_R[Rule.dead_zone]
+    limit = book.rules_R[Rule.limit]
+    assets = int(book.rules_R[Rule.assets])
+    for lane in range(block.size):
+        for element in range(lane * block.width, lane * block.width + assets):
+            asked = work.target[element]
+            units = larger(abs(asked) - dead_zone * size, 0.0) / (1.0 - dead_zone)
+            target = work.shares[element] + math.copysign(units, asked)
+            clipped = smaller(larger(target, -limit), limit)
+            if abs(target - clipped) > TOLERANCE * limit:
+                work.projected[lane] = 1.0
+            work.target[element] = clipped
+
+
 @inlined
 def project_actions(actions_M: NDArray[np.float64], block: Block, work: Work, book: Book) -> None:
     """Write the block's target shares; flag lanes whose action was outside its limits."""
@@ -180,15 +202,22 @@ def project_actions(actions_M: NDArray[np.float64], block: Block, work: Work, bo
         scale_to_net(block, work, book.rules_R[Rule.net])
     if kind == ActionKind.SHARES:
         limit_shares(block, work, book, book.rules_R[Rule.gross])
+    elif kind == ActionKind.TRADE:
+        trade_to_units(block, work, book)
     else:
         weights_to_shares(block, work)
 
 
 @inlined
-def write_orders(block: Block, work: Work) -> None:
-    """Write order = target - holdings, 0 below `LEAST_ORDER` of equity at the decision's close."""
+def write_orders(block: Block, work: Work, book: Book) -> None:
+    """Write order = target - holdings, 0 below `LEAST_ORDER` of equity at the decision's close.
+
+    Where prices are additive: below that part of the action's unit.
+    """
+    additive = book.rules_R[Rule.additive] != 0.0
+    unit = book.rules_R[Rule.unit]
     for lane in range(block.size):
-        dust = LEAST_ORDER * work.equity[lane]
+        dust = LEAST_ORDER * (unit if additive else work.equity[lane])
         for asset in range(block.width):
             element = lane * block.width + asset
             order = work.target[element] - work.shares[element]

@@ -13,6 +13,7 @@ from envs.kernel.layout import ActionKind, RewardKind
 
 if TYPE_CHECKING:
     from envs.config import ActionConfig, RewardConfig, TradingConfig
+    from envs.feed import Feed
 
 T = TypeVar("T")
 
@@ -59,30 +60,41 @@ class Rules(NamedTuple, Generic[T]):
     record: T
     time_left: T
     assets: T
+    features: T
+    additive: T
+    unit: T
+    limit: T
+    dead_zone: T
+    quadratic: T
+    expectation: T
+    regimes: T
+    years: T
 
 
 Rule: Rules[int] = Rules(*range(len(Rules._fields)))
 """Position of each parameter in `rules_R`."""
+NUM_RULES = len(Rules._fields)
+"""Parameters of the models; those of the market follow (see `envs.feed`)."""
 
 
 def pack_rules(
     config: "TradingConfig",
     span: tuple[int, int, int],
+    feed: "Feed",
     *,
-    assets: int,
-    lots: bool,
     autoreset: int,
     record: bool,
+    expectation: int,
 ) -> NDArray[np.float64]:
     """Return the parameters in the order of `Rules`.
 
     Args:
         config: The trading configuration.
         span: First start, last start and last bar, row numbers of the market.
-        assets: Number of assets.
-        lots: Whether any instrument has a lot size.
+        feed: The market.
         autoreset: Code of the autoreset mode.
         record: Whether terms and trades are kept.
+        expectation: Code of `Expectation`.
     """
     participation = config.participation.maximum
     needs_volume = config.impact.coefficient > 0.0
@@ -92,6 +104,7 @@ def pack_rules(
     base, slope = (free_base, free_slope) if participation is None else (0.0, participation)
     kind, scale, gross, net, low, high = _action_rules(config.action, config.gross_limit)
     reward_kind, reward_parameter = _reward_rules(config.reward)
+    trade = config.action if config.action.kind == "trade" else None
     rules = Rules[float](
         action_kind=kind,
         scale=scale,
@@ -100,7 +113,7 @@ def pack_rules(
         low=low,
         high=high,
         cash_account=config.cash_account,
-        lots=lots,
+        lots=bool((feed.lot_A > 0.0).any()),
         fill_close=config.fill == "close",
         fee_rate=config.fee.bps * 1e-4,
         fee_per_share=config.fee.per_share,
@@ -128,7 +141,16 @@ def pack_rules(
         autoreset=autoreset,
         record=record,
         time_left=config.observation.time_left,
-        assets=assets,
+        assets=feed.num_assets,
+        features=feed.num_signals,
+        additive=feed.additive,
+        unit=trade.unit if trade else 1.0,
+        limit=trade.limit if trade else 0.0,
+        dead_zone=trade.dead_zone if trade else 0.0,
+        quadratic=config.quadratic.coefficient,
+        expectation=expectation,
+        regimes=feed.num_regimes,
+        years=feed.years,
     )
     return np.array(rules, dtype=np.float64)
 
@@ -147,6 +169,8 @@ def _action_rules(
             return ActionKind.SHARES, 1.0, gross, gross, action.minimum, action.maximum
         case "levels":
             return ActionKind.LEVELS, 1.0, gross, gross, 0.0, float(len(action.levels) - 1)
+        case "trade":
+            return ActionKind.TRADE, action.size, gross, gross, -1.0, 1.0
 
 
 def _reward_rules(reward: "RewardConfig") -> tuple[int, float]:
@@ -159,3 +183,5 @@ def _reward_rules(reward: "RewardConfig") -> tuple[int, float]:
             return RewardKind.MEAN_VARIANCE, reward.risk_aversion
         case "drawdown":
             return RewardKind.DRAWDOWN, reward.penalty
+        case "quadratic_utility":
+            return RewardKind.QUADRATIC_UTILITY, reward.risk_aversion

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from envs.kernel.book import BLOCK_ELEMENTS, SINGLE_BLOCK, Block, Book, Option, make_work
 from envs.kernel.episode import begin_episode, clear_record, clear_report
-from envs.kernel.jit import SOURCE_DIGEST, Compiled, kernel, separate, summing_kernel
+from envs.kernel.jit import Compiled, kernel, separate, source_digest, summing_kernel
 from envs.kernel.layout import Autoreset, Flag, OptionCount, OptionSetting
 from envs.kernel.option import begin_options, next_run, update_options
 from envs.kernel.projection import first_faulty
-from envs.kernel.rules import Rule
-from envs.kernel.step import end_block, step_block
+from envs.kernel.rules import NUM_RULES, Rule
+from envs.kernel.step import end_block, step_block, step_stream
+from envs.kernel.stream import TABLE, begin_paths
 
 NO_FAULT = -1
 """Return value of a kernel call that went well."""
@@ -63,18 +64,20 @@ def next_block(block: Block, limit: int, lanes: int, book: Book, option: Option)
 
 
 @cache
-def build_run(*, single: bool) -> Compiled[..., int]:
+def build_run(*, single: bool, generator: int = TABLE) -> Compiled[..., int]:
     """Return the compiled step, or option, over all lanes.
 
     Args:
         single: One asset: the loops over assets vanish, and those over lanes are vectorised.
+        generator: Code of what makes the market (see `markets.synthetic.layout.Generator`). Both
+            arguments are constants of the machine code, which has no part of other generators.
 
     Returns:
         A function of (actions_M, the arrays of `Option`, the arrays of `Book`) that returns
         `NO_FAULT`, the index of an action that is not finite, or `ENDED` - lane; then nothing has
         changed.
     """
-    digest = SOURCE_DIGEST
+    digest = source_digest(synthetic=generator != TABLE)
 
     compiler = kernel if single else summing_kernel
 
@@ -101,13 +104,16 @@ def build_run(*, single: bool) -> Compiled[..., int]:
         digest  # noqa: B018 - a free variable: part of the key of numba's cache
         option = Option(counts_3N, sums_5N, settings_4)
         book = Book(
-            rules_R, market_TK, events_T3A, lot_A, levels_L, state_SN, shares_M, clock_CN,
-            keys_KN, flags_FN, current_M, final_M, record_NR,
+            rules_R, rules_R[NUM_RULES:], market_TK, market_TK, events_T3A, lot_A, levels_L,
+            state_SN, shares_M, clock_CN, keys_KN, flags_FN, current_M, final_M, record_NR,
         )  # fmt: skip
         fault = find_fault(actions_M, book)
         if fault != NO_FAULT:
             return fault
         prepare(book, option)
+        if generator != TABLE and settings_4[OptionSetting.ACTIVE] != 0.0:
+            # Lanes that the option reset instead of stepping.
+            begin_paths(generator, 0, state_SN.shape[1], book)
         width = 1 if single else lot_A.shape[0]
         limit = SINGLE_BLOCK if single else max(BLOCK_ELEMENTS // width, 1)
         work = make_work(limit, limit * width)
@@ -117,8 +123,13 @@ def build_run(*, single: bool) -> Compiled[..., int]:
             block = Block(block.first, block.size, width)
             drifts = settings_4[OptionSetting.ACTIVE] > settings_4[OptionSetting.REBALANCE]
             submit = not (drifts and counts_3N[OptionCount.DURATION, block.first] > 0)
-            step_block(actions_M, submit, block, work, book)
-            end_block(block, book)
+            if generator == TABLE:
+                step_block(actions_M, submit, block, work, book)
+                end_block(block, book)
+            if generator != TABLE:
+                step_stream(generator, actions_M, submit, block, work, book)
+                end_block(block, book)
+                begin_paths(generator, block.first, block.size, book)
             block = next_block(block, limit, lanes, book, option)
         return NO_FAULT
 
@@ -126,13 +137,16 @@ def build_run(*, single: bool) -> Compiled[..., int]:
 
 
 @cache
-def build_reset() -> Compiled[..., None]:
+def build_reset(*, generator: int = TABLE) -> Compiled[..., None]:
     """Return the compiled reset of chosen lanes.
+
+    Args:
+        generator: As in `build_run`.
 
     Returns:
         A function of (chosen_N, start_N, the arrays of `Book`); a start of -1 is drawn.
     """
-    digest = SOURCE_DIGEST
+    digest = source_digest(synthetic=generator != TABLE)
 
     @kernel
     def reset_lanes(  # noqa: PLR0913, PLR0917 - numba unboxes flat arguments fastest
@@ -154,8 +168,8 @@ def build_reset() -> Compiled[..., None]:
     ) -> None:
         digest  # noqa: B018 - a free variable: part of the key of numba's cache
         book = Book(
-            rules_R, market_TK, events_T3A, lot_A, levels_L, state_SN, shares_M, clock_CN,
-            keys_KN, flags_FN, current_M, final_M, record_NR,
+            rules_R, rules_R[NUM_RULES:], market_TK, market_TK, events_T3A, lot_A, levels_L,
+            state_SN, shares_M, clock_CN, keys_KN, flags_FN, current_M, final_M, record_NR,
         )  # fmt: skip
         for lane in range(state_SN.shape[1]):
             if chosen_N[lane]:
@@ -163,5 +177,7 @@ def build_reset() -> Compiled[..., None]:
                 if rules_R[Rule.record] != 0.0:
                     clear_record(lane, book)
                 begin_episode(lane, start_N[lane], book)
+                if generator != TABLE:
+                    begin_paths(generator, lane, 1, book)
 
     return reset_lanes

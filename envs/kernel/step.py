@@ -21,10 +21,12 @@ from envs.kernel.arithmetic import larger
 from envs.kernel.book import Block, Book, Work
 from envs.kernel.episode import next_episode, reset_lane
 from envs.kernel.execution import fill_orders
+from envs.kernel.expectation import expect_rewards, replace_rewards
 from envs.kernel.jit import inlined, separate
 from envs.kernel.layout import Autoreset, Clock, Flag, RewardKind
 from envs.kernel.observation import keep_final, observe_block
 from envs.kernel.projection import project_actions, write_no_orders, write_orders
+from envs.kernel.quadratic import utilities
 from envs.kernel.rewards import (
     LEAST_GROWTH,
     NEAR_HIGH,
@@ -35,6 +37,7 @@ from envs.kernel.rewards import (
     near_log,
 )
 from envs.kernel.rules import Rule
+from envs.kernel.stream import generate, observe_features, subtract_value
 
 
 @inlined
@@ -70,6 +73,8 @@ def reward_block(block: Block, work: Work, book: Book) -> None:
             )
     elif kind == RewardKind.DIFFERENTIAL_SHARPE:
         sharpe_ratios(block, work, parameter)
+    elif kind == RewardKind.QUADRATIC_UTILITY:
+        utilities(block, work, book, parameter)
 
 
 @separate
@@ -138,7 +143,7 @@ def step_block(
     gather_market(block, work, book)
     if submit:
         project_actions(actions_M, block, work, book)
-        write_orders(block, work)
+        write_orders(block, work, book)
     else:
         write_no_orders(block, work)
     if book.rules_R[Rule.record] != 0.0:
@@ -148,7 +153,49 @@ def step_block(
         record_value(block, work, book)
     reward_block(block, work, book)
     finish_bar(block, work, book)
-    observe_block(block, work, book)
+    observe_block(block, work, book, 0)
+    store_accounts(block, work, book)
+
+
+@inlined
+def step_stream(
+    generator: int,
+    actions_M: NDArray[np.float64],
+    submit: bool,  # noqa: FBT001 - numba has no keyword-only arguments
+    block: Block,
+    work: Work,
+    book: Book,
+) -> None:
+    """Take a block of lanes and the markets that they play one bar on; see `step_block`.
+
+    A stream has no corporate actions, and no margin is called.
+    """
+    load_accounts(block, work, book)
+    generate(generator, block, work, book)
+    if submit:
+        project_actions(actions_M, block, work, book)
+        write_orders(block, work, book)
+    else:
+        write_no_orders(block, work)
+    if book.rules_R[Rule.record] != 0.0:
+        subtract_value(block, work, book)
+    if book.rules_R[Rule.fill_close] == 0.0:
+        accrue_interest(block, work, book)
+    forced = False
+    fill_orders(block, work, book, forced)
+    if book.rules_R[Rule.fill_close] != 0.0:
+        accrue_interest(block, work, book)
+    mark_positions(block, work)
+    if book.rules_R[Rule.record] != 0.0:
+        record_value(block, work, book)
+    reward_block(block, work, book)
+    if book.rules_R[Rule.expectation] != 0.0:
+        expect_rewards(block, work, book)
+        replace_rewards(block, work, book)
+    finish_bar(block, work, book)
+    observe_block(block, work, book, int(book.rules_R[Rule.features]))
+    for lane in range(block.size):
+        observe_features(block.first + lane, book)
     store_accounts(block, work, book)
 
 

@@ -52,7 +52,9 @@ def interpreted_kernel() -> Iterator[None]:
 
 def interpret(simulator: Simulator) -> Simulator:
     """Make a simulator run in Python; to be used inside `interpreted_kernel`."""
-    simulator._run = run.build_run(single=simulator.num_assets == 1).py_func
-    simulator._reset = Interpreted(run.build_reset().py_func)
+    simulator._run = run.build_run(
+        single=simulator.num_assets == 1, generator=simulator._generator
+    ).py_func
+    simulator._reset = Interpreted(run.build_reset(generator=simulator._generator).py_func)
     simulator._gather = Interpreted(copying.build_gather().py_func)
     return simulator
