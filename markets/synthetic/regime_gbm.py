@@ -50,7 +50,8 @@ START_PRICE = 100.0
 """Close of bar 0, currency."""
 _VIEWS = ("hidden", "known", "belief")
 
-# Packed parameters: a header, the chain, then blocks of K x A numbers and the correlation's root.
+# Packed parameters: a header, the chain, scales of the returns (A), means, deviations and drifts
+# (K x A each), the correlation's root (A x A), and sum_a log s_ka (K).
 _ASSETS = 0
 _REGIMES = 1
 _VIEW = 2
@@ -177,6 +178,7 @@ class RegimeGBM(SyntheticMarket):
             *law.volatility_KA.ravel().tolist(),
             *law.drift_KA.ravel().tolist(),
             *law.root_AA.ravel().tolist(),
+            *np.log(law.volatility_KA).sum(axis=1).tolist(),
         ]
         parameters_Q = np.array(packed)
         parameters_Q.flags.writeable = False
@@ -317,9 +319,11 @@ def advance(
         change = parameters_Q[mean + asset] + parameters_Q[deviation + asset] * shock
         state_S[previous + asset] = state_S[close + asset]
         state_S[close + asset] *= math.exp(change)
-        state_S[returns + asset] = change * parameters_Q[scale + asset]
+        state_S[returns + asset] = change
     if parameters_Q[_FILTERS] != 0.0:
         _filter(parameters_Q, state_S, returns, blocks)
+    for asset in range(assets):
+        state_S[returns + asset] *= parameters_Q[scale + asset]
     state_S[GOVERNED] = regime
     uniform, key = next_uniform(key)
     state_S[REGIME] = pick(parameters_Q, _CHAIN + regime * regimes, regimes, uniform)
@@ -346,18 +350,18 @@ def _filter(
     belief = returns + assets
     scratch, white = belief + regimes, belief + 2 * regimes
     root = blocks + 3 * regimes * assets
+    normaliser = root + assets * assets
     for regime in range(regimes):
         mean = blocks + regime * assets
         deviation = blocks + (regimes + regime) * assets
-        likelihood = 0.0
+        likelihood = -parameters_Q[normaliser + regime]
         for asset in range(assets):
-            spread = parameters_Q[deviation + asset]
-            change = state_S[returns + asset] / parameters_Q[blocks - assets + asset]
-            rest = (change - parameters_Q[mean + asset]) / spread
+            rest = state_S[returns + asset] - parameters_Q[mean + asset]
+            rest /= parameters_Q[deviation + asset]
             for factor in range(asset):
                 rest -= parameters_Q[root + asset * assets + factor] * state_S[white + factor]
             state_S[white + asset] = rest / parameters_Q[root + asset * assets + asset]
-            likelihood -= math.log(spread) + 0.5 * state_S[white + asset] ** 2
+            likelihood -= 0.5 * state_S[white + asset] ** 2
         state_S[scratch + regime] = likelihood
     update_belief(parameters_Q, _CHAIN, regimes, state_S, belief, scratch)
 
