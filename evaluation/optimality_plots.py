@@ -131,20 +131,23 @@ def band_figure(parts: Sequence[Slice], additive: bool) -> Figure:  # noqa: FBT0
         additive: holdings are units; otherwise weights of equity.
     """
     banded = [part for part in parts if part.band_2X is not None and not part.flat]
-    columns = max(2, min(3, len(banded)))
-    rows = -(-len(banded) // columns)
+    drawn = [(part.title, part, part.learned_YX - part.start_YX) for part in banded]
+    if len(banded) == 1:
+        part = banded[0]
+        drawn = [("Agent", *drawn[0][1:]), ("Optimum", part, part.oracle_YX - part.start_YX)]
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
     figure, inches = _panels(rows, columns)
-    trades = [part.learned_YX - part.start_YX for part in banded]
     # Far from the band trades are large; the picture is about where they change their sign.
-    reach = 0.6 * max(float(np.quantile(np.abs(trade_YX), 0.95)) for trade_YX in trades) or 1.0
-    for number, (part, trade_YX) in enumerate(zip(banded, trades, strict=True)):
+    reach = max(float(np.quantile(np.abs(trade_YX), 0.8)) for *_, trade_YX in drawn) or 1.0
+    for number, (title, part, trade_YX) in enumerate(drawn):
         axes = figure.add_subplot(rows, columns, number + 1)
         _heat(axes, part, trade_YX, reach)
         _draw_band(axes, part)
-        axes.set_title(part.title or "Trades and band")
-        _name_axes(axes, part, bottom=number >= len(banded) - columns, left=number % columns == 0)
+        axes.set_title(title)
+        _name_axes(axes, part, bottom=number >= len(drawn) - columns, left=number % columns == 0)
     _arrange(figure, inches, rows)
-    _scale(figure, reach, f"the agent buys (sells), {'units' if additive else 'weight'}")
+    _scale(figure, reach, f"bought (sold), {'units' if additive else 'weight'}")
     return figure
 
 
@@ -282,9 +285,11 @@ def _draw_band(axes: Axes, part: Slice) -> None:
     low_X, high_X = part.band_2X
     for edge_X in (low_X, high_X):
         axes.plot(part.x_X, edge_X, color=COLOURS["ink"], linewidth=1.8)
-    middle = len(part.x_X) // 2
-    if limits[0] < high_X[middle] < limits[1]:
-        axes.annotate("no trade", (part.x_X[middle], 0.5 * (low_X[middle] + high_X[middle])),
+    widest = int(np.argmax(np.where(np.abs(part.x_X - part.x_X.mean()) < 0.3 * np.ptp(part.x_X),
+                                    high_X - low_X, -1.0)))  # fmt: skip
+    # Only where the words fit between the lines.
+    if high_X[widest] - low_X[widest] > 0.16 * (limits[1] - limits[0]):
+        axes.annotate("no trade", (part.x_X[widest], 0.5 * (low_X[widest] + high_X[widest])),
                       ha="center", va="center", fontsize=8.5, color=COLOURS["ink"])  # fmt: skip
     axes.set_ylim(limits)
 

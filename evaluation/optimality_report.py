@@ -1,0 +1,292 @@
+"""The report of an agent's distance from the optimum: one HTML page, deterministic bytes."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from evaluation.bootstrap import Interval
+from evaluation.drawing import to_png, to_svg
+from evaluation.optimality_plots import figures, policy_label
+from evaluation.optimality_result import OptimalityEvaluation, Row
+from markets.atomic import write_whole
+
+__all__ = [
+    "OptimalityInputs",
+    "render_optimality_report",
+    "write_optimality_figures",
+    "write_optimality_report",
+]
+
+_DASH = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimalityInputs:
+    """What a report shows beside the evaluation, as plain data; nothing else is looked up."""
+
+    title: str = "Distance from the optimum"
+    """Name of the run."""
+    config_text: str = ""
+    """The run's configuration as YAML."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that matter, and the commit."""
+    command: str = ""
+    """The command that makes this run again."""
+    notes: Sequence[str] = ()
+    """What a reader must know."""
+
+
+def write_optimality_report(
+    path: Path, evaluation: OptimalityEvaluation, inputs: OptimalityInputs | None = None
+) -> None:
+    """Write the report, whole or not at all.
+
+    Args:
+        path: the HTML file; its folder is made if it is missing.
+        evaluation: scores, intervals and slices.
+        inputs: what it shows beside.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    write_whole(path, render_optimality_report(evaluation, inputs))
+
+
+def write_optimality_figures(folder: Path, evaluation: OptimalityEvaluation) -> list[Path]:
+    """Write the report's figures as PNG files on white, for trackers and documents.
+
+    Args:
+        folder: made if it is missing.
+        evaluation: what is drawn.
+
+    Returns:
+        The files, of those that this market has: ratio, policy, band, holdings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, draw in figures(evaluation).items():
+        paths.append(folder / f"{name}.png")
+        to_png(draw, paths[-1])
+    return paths
+
+
+def render_optimality_report(
+    evaluation: OptimalityEvaluation, inputs: OptimalityInputs | None = None
+) -> str:
+    """The report as one HTML document.
+
+    Args:
+        evaluation: scores, intervals and slices.
+        inputs: what it shows beside.
+    """
+    environment = Environment(
+        loader=PackageLoader("evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found, shown = evaluation, inputs or OptimalityInputs()
+    scale = _Scale.of(found)
+    drawn = {name: Markup(_figure(draw, name)) for name, draw in figures(found).items()}  # noqa: S704 - our own SVG
+    seed = found.agents[found.shown]
+    page = environment.get_template("optimality.html.j2").render(
+        found=found,
+        inputs=shown,
+        mark=_mark(found),
+        kind=_kind(found),
+        notes=list(dict.fromkeys([*shown.notes, *found.notes])),
+        tiles=_tiles(found, scale),
+        figures=drawn,
+        reference=policy_label(f"oracle_{found.reference}"),
+        level=f"{found.config.bootstrap.level:.0%}",
+        policy_caption=_policy_caption(found),
+        shown_seed=seed.seed,
+        sampled=seed.holding_LNA.shape[1],
+        units=_units(found),
+        scale=scale.text,
+        realised=found.expected,
+        regimes=range(seed.share_EK.shape[1]) if seed.share_EK.shape[1] > 1 else (),
+        rows=[_row(row, scale) for row in found.table],
+        price=_price(found, scale),
+        missing=[(policy_label(f"oracle_{name}"), why) for name, why in found.missing.items()],
+        checks=_checks(found, scale),
+        market=_facts(found),
+    )
+    return page.rstrip() + "\n"
+
+
+def _figure(draw: Callable[[], Figure], name: str) -> str:
+    # Equal images have equal ids, which nothing refers to and a page may not repeat.
+    return re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", to_svg(draw, name=name))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """A power of a thousand by which rewards of a bar are read."""
+
+    factor: float
+    text: str
+
+    @classmethod
+    def of(cls, found: OptimalityEvaluation) -> "_Scale":
+        """The one that brings the optimum's value between 1 and 1000."""
+        size = abs(found.headline["optimality/oracle"])
+        exponent = 3 * math.ceil(-math.log10(size) / 3.0) if 0.0 < size < 1.0 else 0
+        exponent = min(exponent, 9)
+        return cls(10.0**exponent, f"{10**exponent:,}".replace(",", "\N{THIN SPACE}"))
+
+    def show(self, value: float) -> str:
+        """A value in these units, with about three digits."""
+        scaled = self.factor * value
+        if not math.isfinite(scaled):
+            return _DASH
+        digits = 1 if abs(scaled) >= 100.0 else 2
+        return _signed(f"{scaled:.{digits}f}")
+
+    def range(self, interval: Interval) -> str:
+        """Ends of an interval; empty where they agree."""
+        if not math.isfinite(interval.width) or interval.width <= 0.0:
+            return ""
+        return f"[{self.show(interval.low)}, {self.show(interval.high)}]"
+
+
+_PLAIN = _Scale(1.0, "1")
+
+
+def _row(row: Row, scale: _Scale) -> dict[str, Any]:
+    name = f"Seed {row.seed}" if row.kind == "seed" else policy_label(row.name)
+    certain = row.ratio.width <= 1e-9
+    return {
+        "name": name,
+        "agent": row.kind == "agent",
+        "value": scale.show(row.value.estimate),
+        "value_range": scale.range(row.value),
+        "ratio": _PLAIN.show(row.ratio.estimate),
+        "ratio_range": "" if certain else _PLAIN.range(row.ratio),
+        "realised": scale.show(row.realised),
+        "mean": scale.show(row.mean),
+        "regimes": [scale.show(mean) for mean in row.regimes] if len(row.regimes) > 1 else [],
+        "turnover": f"{row.turnover:.3g}",
+        "cost": scale.show(row.cost),
+    }
+
+
+def _tiles(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
+    rules = [row for row in found.table if row.kind == "rule"]
+    best = rules[0]
+    optimum = found.headline["optimality/oracle"]
+    tiles = [
+        {
+            "label": "Share of the optimum",
+            "value": _PLAIN.show(found.ratio.estimate),
+            "other": _PLAIN.range(found.ratio) or "undefined",
+        },
+        {
+            "label": f"{found.unit.capitalize()}, times {scale.text}",
+            "value": scale.show(found.value.estimate),
+            "other": f"optimum {scale.show(optimum)}",
+        },
+        {
+            "label": "Best rule",
+            "value": _PLAIN.show(best.ratio.estimate),
+            "other": policy_label(best.name),
+        },
+        {
+            "label": "Same holdings as the optimum",
+            "value": f"R² {_PLAIN.show(found.agreement)}",
+            "other": "on the same paths",
+        },
+    ]
+    price = found.price_of_not_knowing
+    if price is not None:
+        tiles.append(
+            {
+                "label": "Price of not knowing",
+                "value": scale.show(price.estimate),
+                "other": f"a bar, times {scale.text}",
+            }
+        )
+    return tiles
+
+
+def _price(found: OptimalityEvaluation, scale: _Scale) -> dict[str, str] | None:
+    price = found.price_of_not_knowing
+    if price is None:
+        return None
+    return {"value": scale.show(price.estimate), "range": scale.range(price)}
+
+
+def _checks(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
+    return [
+        {
+            "name": policy_label(f"oracle_{check.name}"),
+            "value": scale.show(check.value),
+            "simulated": scale.show(check.simulated),
+            "error": scale.show(check.error),
+            "z": _signed(f"{check.z:+.1f}"),
+        }
+        for check in found.checks
+    ]
+
+
+def _units(found: OptimalityEvaluation) -> dict[str, str]:
+    return {
+        "value": found.unit[:1].upper() + found.unit[1:],
+        "turnover": "units" if found.additive else "of equity",
+    }
+
+
+def _mark(found: OptimalityEvaluation) -> str:
+    if found.undefined or 0.0 in found.ratio:
+        return "open"
+    return "lost" if found.ratio.estimate < 0.0 else "won"
+
+
+def _kind(found: OptimalityEvaluation) -> str:
+    kind = str(found.market.get("kind", "market")).replace("_", " ")
+    return f"{kind}, regime {'hidden' if found.view == 'hidden' else f'shown as {found.view}'}"
+
+
+def _policy_caption(found: OptimalityEvaluation) -> str:
+    shown = f"seed {found.agents[found.shown].seed}, whose value is the median"
+    if not found.slices:
+        return ""
+    if found.slices[0].flat:
+        return (
+            f"Holdings after the trade by the holdings before it ({shown}). Dotted: no trade. "
+            "Shaded: the optimum's no-trade band."
+        )
+    first = found.slices[0]
+    held = "" if "before" in first.y_label else " from a holding of zero"
+    return (
+        f"Holdings traded to{held}, by {first.x_label} and {first.y_label} ({shown}). Blue is "
+        "long, vermilion short, bold the line of zero; all three columns have one scale. Where a "
+        "single action does not reach the optimum's target, the difference shows that too."
+    )
+
+
+def _facts(found: OptimalityEvaluation) -> list[tuple[str, str]]:
+    facts = {**found.market, **found.problem}
+    return [(name.replace("_", " ").capitalize(), _plain(value)) for name, value in facts.items()]
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if value is None:
+        return "default"
+    return value.replace("_", " ") if isinstance(value, str) else json.dumps(value)
+
+
+def _signed(text: str) -> str:
+    """With a real minus sign, and none before a zero."""
+    negative = text.startswith("-") and any(digit in text for digit in "123456789")
+    return (_MINUS if negative else "") + text.removeprefix("-")
