@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,10 +170,15 @@ def _exact_observation(
 
 def _weights(simulator: Simulator) -> NDArray[np.float64]:
     """Market values over equity (N, A), zero where there is no equity."""
-    values_NA = simulator.shares_NA * simulator.market.close_TA[simulator.bar_N]
+    values_NA = simulator.shares_NA * _bars(simulator).close_TA[simulator.bar_N]
     equity_N1 = simulator.equity_N[:, None]
     solvent_N1 = equity_N1 > 0.0
     return np.asarray(np.where(solvent_N1, values_NA / np.where(solvent_N1, equity_N1, 1.0), 0.0))
+
+
+def _bars(simulator: Simulator) -> MarketArrays:
+    """The market; backtests are played on bars."""
+    return cast("MarketArrays", simulator.market)
 
 
 class _Tape:
@@ -184,8 +190,8 @@ class _Tape:
         self.num_bars = int(simulator.end_N[0]) - start
         rows = self.num_bars + 1
         self._row = 0
-        self._symbols = simulator.market.symbols
-        self._ts_event = simulator.market.ts_event[start : start + rows]
+        self._symbols = _bars(simulator).symbols
+        self._ts_event = _bars(simulator).ts_event[start : start + rows]
         self._equity_EN = np.zeros((rows, lanes))
         self._cash_EN = np.zeros((rows, lanes))
         self._weights_ENA = np.zeros((rows, lanes, assets))
