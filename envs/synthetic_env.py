@@ -276,8 +276,9 @@ class OrnsteinUhlenbeckEnv(SyntheticEnv):
 
     ## Oracle
     `world.oracle("known")`: a no-trade band [l_k(C), h_k(C)], by dynamic programming: inside of it
-    nothing is traded, outside to its nearest edge. A gain of a trade smaller than its cost is why
-    the best is to do nothing most of the time; `dead_zone` lets a noisy policy do that.
+    nothing is traded, outside to its nearest edge. `world.oracle("belief")`, for the regime
+    hidden: the same with edges that depend on the filter's probability, for one asset and two
+    regimes. A dead zone lets a noisy policy do nothing, as the best one does most of the time.
 
     >>> from envs.synthetic_env import OrnsteinUhlenbeckEnv
     >>> env = OrnsteinUhlenbeckEnv()
@@ -353,7 +354,8 @@ class RegimeGBMEnv(SyntheticEnv):
 
     ## Oracle
     `world.oracle("known")` and `world.oracle("belief")`: without costs the growth-optimal (Kelly)
-    weights, with costs and one asset a no-trade band of weights by dynamic programming.
+    weights, with costs and one asset a no-trade band of weights by dynamic programming (under
+    belief: of two regimes).
 
     >>> from envs.synthetic_env import RegimeGBMEnv
     >>> env = RegimeGBMEnv(regime="belief", world={"cost_bps": 0.0})
