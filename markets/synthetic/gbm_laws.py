@@ -107,21 +107,24 @@ def check_scalars(cost_bps: float, limit: float, discount: float, bars_per_year:
             raise SyntheticMarketError(f"{name}: expected a number {expected}, found {value!r}")
 
 
-def check_ruin(law: Law, limit: float) -> None:
-    """Refuse volatilities that could ruin an account at its limit within 8 standard deviations.
+def check_ruin(law: Law, limit: float, cost: float) -> None:
+    """Refuse what could ruin an account at its limit within 8 standard deviations of a bar.
+
+    The worst bar follows a trade from one limit to the other.
 
     Raises:
         SyntheticMarketError: they could.
     """
     width_KA = SAFE_DEVIATIONS * law.volatility_KA
-    down = 1.0 - limit * -np.expm1(law.log_drift_KA - width_KA)
-    up = 1.0 - limit * np.expm1(law.log_drift_KA + width_KA)
+    equity = 1.0 - 2.0 * cost * limit
+    down = equity - limit * -np.expm1(law.log_drift_KA - width_KA)
+    up = equity - limit * np.expm1(law.log_drift_KA + width_KA)
     if min(down.min(), up.min()) <= 0.0:
         regime, asset = np.unravel_index(np.argmin(np.minimum(down, up)), down.shape)
         raise SyntheticMarketError(
             f"limit: with volatility[{regime}] = {law.volatility_KA[regime, asset]:.4g} a return of"
-            f" {SAFE_DEVIATIONS:g} standard deviations ruins a weight of {limit:g}; expected a"
-            " smaller limit, or a smaller volatility"
+            f" {SAFE_DEVIATIONS:g} standard deviations ruins a weight of {limit:g} that was traded"
+            f" at {cost * 1e4:g} basis points; expected a smaller limit, volatility or cost"
         )
 
 

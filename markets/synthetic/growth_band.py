@@ -39,6 +39,8 @@ _TOLERANCE = 1e-9
 """Largest error of the iterated values, log growth (not a bar's, their discounted sum)."""
 _SETTLED = 1e-7
 """Error of the iterated values from which the edges are kept."""
+_SETTLING = 20.0
+"""Sweeps in units of 1 / (1 - delta) after which they are kept in any case."""
 _MOST_SWEEPS = 20_000
 
 
@@ -258,9 +260,9 @@ def _iterate(
     value_IW = np.zeros((num_states, len(weight_W)))
     mixed_W, held_IY = np.empty(len(weight_W)), np.empty((num_states, num_held))
     factor, gap = discount / (1.0 - discount), np.inf
-    for _ in range(_MOST_SWEEPS):
+    for sweep in range(_MOST_SWEEPS):
         _play_bar(bars, discount, value_IW, mixed_W, held_IY)
-        if gap > _SETTLED:
+        if gap > _SETTLED and sweep < _SETTLING / (1.0 - discount):
             low_I = _peak(held_IY - np.log1p(cost * held_Y), held_Y)
             # Rounding may cross the edges where trading is free.
             high_I = np.maximum(_peak(held_IY - np.log1p(-cost * held_Y), held_Y), low_I)

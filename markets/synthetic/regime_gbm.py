@@ -79,6 +79,15 @@ class RegimeGBM(SyntheticMarket):
     Sharpe ratio of w s = 0.024. The regimes last 50 bars on average and differ in volatility by a
     factor of two, by which the filter tells them apart within a few bars.
 
+    Values of the defaults, 1e-4 of log growth a bar from cash:
+
+    | what it knows | oracle | ignoring costs |
+    |---|---|---|
+    | the regime | 2.42 | 2.27 |
+    | the filter's belief | 1.13 | 0.52 |
+
+    Doing nothing earns 0, buying and holding -7.6.
+
     Weights outside [0, 1] can lose more than everything, because lognormal returns have no bound:
     the account's growth is then floored at 1e-6. Parameters for which that can happen within 8
     standard deviations of a bar's return are refused, so that its probability is below 1e-14 a
@@ -114,7 +123,7 @@ class RegimeGBM(SyntheticMarket):
 
     def __post_init__(self) -> None:
         gbm_laws.check_scalars(self.cost_bps, self.limit, self.discount, self.bars_per_year)
-        gbm_laws.check_ruin(self.law, self.limit)
+        gbm_laws.check_ruin(self.law, self.limit, self.cost)
 
     @property
     def law(self) -> gbm_laws.Law:

@@ -204,6 +204,7 @@ def test_the_range_of_a_bar_is_that_of_a_brownian_path() -> None:
         ({"correlation": ((2.0,),)}, "correlation: expected a diagonal of 1"),
         ({"cost_bps": -1.0}, r"cost_bps: expected a number in \[0, 1000\]"),
         ({"cost_bps": float("nan")}, "cost_bps: expected"),
+        ({"cost_bps": 900.0, "limit": 6.0}, "6 that was traded at 900 basis points"),
         ({"limit": 0.0}, "limit: expected a number finite and > 0"),
         ({"discount": 1.0}, r"discount: expected a number in \(0, 1\)"),
         ({"bars_per_year": 0.0}, "bars_per_year: expected"),

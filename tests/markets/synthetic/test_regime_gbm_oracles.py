@@ -138,6 +138,12 @@ def test_the_defaults_have_the_signal_that_they_claim() -> None:
     assert np.abs(weight_K) * market.volatility == pytest.approx([0.024, 0.024], rel=0.01)
 
 
+def test_the_defaults_have_the_values_that_they_claim() -> None:
+    market = RegimeGBM()
+    assert market.oracle("known").value == pytest.approx(2.42e-4, rel=3e-3)
+    assert market.oracle("belief").value == pytest.approx(1.13e-4, rel=3e-3)
+
+
 # The no-trade band by dynamic programming.
 
 
