@@ -1,0 +1,1 @@
+"""Does the stylised-facts market look like the series that it was calibrated on?"""
