@@ -214,3 +214,9 @@ def test_prices_too_many_to_solve() -> None:
     market = OrnsteinUhlenbeck(volatility=(0.001, 1.0))
     with pytest.raises(SyntheticMarketError, match=r"speed, volatility: .* found"):
         market.oracle("known")
+
+
+def test_a_band_that_does_not_settle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("markets.synthetic.band._MOST_ROUNDS", 1)
+    with pytest.raises(SyntheticMarketError, match="did not settle in 1 rounds"):
+        solve_known(OrnsteinUhlenbeck().spread)
