@@ -220,10 +220,9 @@ def _share_text(found: Interval, name: str) -> str:
 
 
 def _curves(parts: Sequence[Slice], unit: str) -> Figure:
-    columns = max(2, len(parts))
     figure = Figure(figsize=(10.4, 3.7))
-    panels = figure.subplots(1, columns, sharey=True)
-    for axes, part in zip(panels, parts, strict=False):
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    for axes, part in zip(panels, parts, strict=True):
         if part.band_2X is not None:
             low, high = float(part.band_2X[0].min()), float(part.band_2X[1].max())
             axes.axhspan(low, high, color=COLOURS["orange"], alpha=0.16, lw=0)
@@ -236,10 +235,9 @@ def _curves(parts: Sequence[Slice], unit: str) -> Figure:
         axes.set_xlabel(part.x_label)
         axes.margins(x=0.0)
         bare(axes)
-    for axes in panels[len(parts) :]:
-        axes.set_axis_off()
     panels[0].set_ylabel(f"target holding, {unit}")
-    panels[0].legend(loc="upper left", frameon=False, handlelength=1.4)
+    panels[-1].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2,
+                                  frameon=False, handlelength=1.2, borderaxespad=0.1)  # fmt: skip
     figure.subplots_adjust(left=0.07, right=0.985, top=0.91, bottom=0.14, wspace=0.08)
     return figure
 

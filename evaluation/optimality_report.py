@@ -27,6 +27,7 @@ __all__ = [
 
 _DASH = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
+_POWERS = {3: "³", 6: "⁶", 9: "⁹", 12: "¹²"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +113,9 @@ def render_optimality_report(
         policy_caption=_policy_caption(found),
         shown_seed=seed.seed,
         sampled=seed.holding_LNA.shape[1],
-        units=_units(found),
-        scale=scale.text,
+        turnover="units" if found.additive else "of equity",
+        cost_unit=scale.unit.replace("log growth", "of equity"),
+        scale=scale.unit,
         realised=found.expected,
         regimes=range(seed.share_EK.shape[1]) if seed.share_EK.shape[1] > 1 else (),
         rows=[_row(row, scale) for row in found.table],
@@ -132,18 +134,18 @@ def _figure(draw: Callable[[], Figure], name: str) -> str:
 
 @dataclass(frozen=True)
 class _Scale:
-    """A power of a thousand by which rewards of a bar are read."""
+    """A power of a thousand, by which small rewards are read more easily."""
 
     factor: float
-    text: str
+    unit: str
 
     @classmethod
     def of(cls, found: OptimalityEvaluation) -> "_Scale":
         """The one that brings the optimum's value between 1 and 1000."""
         size = abs(found.headline["optimality/oracle"])
-        exponent = 3 * math.ceil(-math.log10(size) / 3.0) if 0.0 < size < 1.0 else 0
-        exponent = min(exponent, 9)
-        return cls(10.0**exponent, f"{10**exponent:,}".replace(",", "\N{THIN SPACE}"))
+        power = 3 * math.ceil(-math.log10(size) / 3.0) if 1e-12 < size < 1.0 else 0
+        prefix = f"10\N{SUPERSCRIPT MINUS}{_POWERS[power]} " if power else ""
+        return cls(10.0**power, f"{prefix}{found.unit}")
 
     def show(self, value: float) -> str:
         """A value in these units, with about three digits."""
@@ -160,7 +162,7 @@ class _Scale:
         return f"[{self.show(interval.low)}, {self.show(interval.high)}]"
 
 
-_PLAIN = _Scale(1.0, "1")
+_PLAIN = _Scale(1.0, "")
 
 
 def _row(row: Row, scale: _Scale) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _row(row: Row, scale: _Scale) -> dict[str, Any]:
 
 def _tiles(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
     rules = [row for row in found.table if row.kind == "rule"]
-    best = rules[0]
+    best = max(rules, key=lambda row: row.value.estimate)
     optimum = found.headline["optimality/oracle"]
     tiles = [
         {
@@ -192,7 +194,7 @@ def _tiles(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
             "other": _PLAIN.range(found.ratio) or "undefined",
         },
         {
-            "label": f"{found.unit.capitalize()}, times {scale.text}",
+            "label": scale.unit[:1].upper() + scale.unit[1:],
             "value": scale.show(found.value.estimate),
             "other": f"optimum {scale.show(optimum)}",
         },
@@ -202,9 +204,9 @@ def _tiles(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
             "other": policy_label(best.name),
         },
         {
-            "label": "Same holdings as the optimum",
+            "label": "Agreement of holdings",
             "value": f"R² {_PLAIN.show(found.agreement)}",
-            "other": "on the same paths",
+            "other": "with the optimum",
         },
     ]
     price = found.price_of_not_knowing
@@ -213,7 +215,7 @@ def _tiles(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
             {
                 "label": "Price of not knowing",
                 "value": scale.show(price.estimate),
-                "other": f"a bar, times {scale.text}",
+                "other": scale.unit,
             }
         )
     return tiles
@@ -239,13 +241,6 @@ def _checks(found: OptimalityEvaluation, scale: _Scale) -> list[dict[str, str]]:
     ]
 
 
-def _units(found: OptimalityEvaluation) -> dict[str, str]:
-    return {
-        "value": found.unit[:1].upper() + found.unit[1:],
-        "turnover": "units" if found.additive else "of equity",
-    }
-
-
 def _mark(found: OptimalityEvaluation) -> str:
     if found.undefined or 0.0 in found.ratio:
         return "open"
@@ -254,7 +249,12 @@ def _mark(found: OptimalityEvaluation) -> str:
 
 def _kind(found: OptimalityEvaluation) -> str:
     kind = str(found.market.get("kind", "market")).replace("_", " ")
-    return f"{kind}, regime {'hidden' if found.view == 'hidden' else f'shown as {found.view}'}"
+    seen = {
+        "known": "the agent sees the regime",
+        "belief": "the agent sees the filter's belief of the regime",
+        "hidden": "the regime is hidden from the agent",
+    }[found.view]
+    return f"market {kind}, {seen}"
 
 
 def _policy_caption(found: OptimalityEvaluation) -> str:

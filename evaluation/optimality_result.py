@@ -145,6 +145,11 @@ class OptimalityEvaluation:
         return self._ratio(self.agents)
 
     @cached_property
+    def seed_ratios(self) -> tuple[float, ...]:
+        """S of each seed, for `iqm_interval` over many of them; nan where undefined."""
+        return tuple(self._ratio([scores]).estimate for scores in self.agents)
+
+    @cached_property
     def value(self) -> Interval:
         """J of the agent over all seeds."""
         return mean_interval(self._values(self.agents), self.config.bootstrap)
@@ -194,6 +199,8 @@ class OptimalityEvaluation:
         found = f"{_number(self.ratio.estimate)} {_range(self.ratio)}"
         if self.ratio.high < 0.0:
             return f"The agent does worse than doing nothing: {found} of what the optimum earns."
+        if 0.0 in self.ratio:
+            return f"The agent may as well do nothing: {found} of what the optimum earns."
         least = "at least " if self.bound else ""
         return f"The agent earns {least}{found} of what the optimum earns."
 
@@ -263,6 +270,10 @@ class OptimalityEvaluation:
             "reference": self.reference,
             "view": self.view,
             "ratio": asdict(self.ratio),
+            "seeds": {
+                str(scores.seed): ratio
+                for scores, ratio in zip(self.agents, self.seed_ratios, strict=True)
+            },
             "undefined": self.undefined,
             "price_of_not_knowing": None if price is None else asdict(price),
             "checks": [asdict(check) | {"z": check.z} for check in self.checks],
@@ -372,7 +383,7 @@ class OptimalityEvaluation:
 
 
 def _notes(found: OptimalityEvaluation) -> Iterator[str]:
-    if found.bound:
+    if found.bound and not found.undefined and found.ratio.low > 0.0:
         why = found.missing.get("belief", "")
         yield (
             "The agent does not see the regime that the optimum knows, so its share of what it "
@@ -381,7 +392,7 @@ def _notes(found: OptimalityEvaluation) -> Iterator[str]:
     if found.view == "hidden" and found.reference == "belief":
         yield (
             "The optimum filters the regime from the whole past, of which the agent sees but the "
-            "last bar: its share is a lower bound."
+            "last bar: no policy without a memory can earn all of it."
         )
     if not found.expected:
         yield "Expected rewards are not defined on this market, so realised ones are used."

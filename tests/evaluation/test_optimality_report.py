@@ -162,6 +162,8 @@ def test_tables_are_saved(found: OptimalityEvaluation, tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["headline"]["optimality/ratio"] == pytest.approx(found.ratio.estimate)
     assert metrics["verdict"] == found.verdict
+    assert list(metrics["seeds"]) == ["3", "4", "5"]
+    assert np.mean(list(metrics["seeds"].values())) == pytest.approx(found.ratio.estimate)
     table = pd.read_csv(tmp_path / "table.csv").set_index("policy")
     assert table.loc["oracle_known", "ratio"] == 1.0
     assert table.loc["do_nothing", "ratio"] == 0.0
@@ -206,6 +208,17 @@ def test_without_a_gap_the_verdict_says_why(found: OptimalityEvaluation) -> None
     assert 'class="verdict open"' in page
     assert page.count("<svg") == 3
     assert json.dumps(blank.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(-0.5, "does worse than doing nothing"), (0.0, "may as well do nothing")]
+)
+def test_a_bad_agent_is_told_so(found: OptimalityEvaluation, share: float, words: str) -> None:
+    bad = replace(found, agents=(scores("agent", share),), view="belief")
+    assert words in bad.verdict
+    # The optimum knows more than the agent, which bounds a positive share only.
+    assert "at least" not in bad.verdict
+    assert bad.notes == ()
 
 
 def test_realised_rewards_where_nothing_is_expected(found: OptimalityEvaluation) -> None:
