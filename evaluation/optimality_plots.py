@@ -237,7 +237,7 @@ def _curves(parts: Sequence[Slice], unit: str) -> Figure:
         bare(axes)
     panels[0].set_ylabel(f"target holding, {unit}")
     panels[-1].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2,
-                                  frameon=False, handlelength=1.2, borderaxespad=0.1)  # fmt: skip
+                      frameon=False, handlelength=1.2, borderaxespad=0.1)  # fmt: skip
     figure.subplots_adjust(left=0.07, right=0.985, top=0.91, bottom=0.14, wspace=0.08)
     return figure
 
