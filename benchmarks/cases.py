@@ -12,6 +12,8 @@ LANES = (1024, 4096)
 COPYING_SIZE = (16, 30)
 MARKETS = ((1, 16), (30, 8))
 """Assets A and features F of the index workloads, which copy no features."""
+STREAMS = ("garleanu_pedersen", "ornstein_uhlenbeck", "regime_gbm")
+"""Synthetic markets of the stream workloads: one asset, the regime known."""
 LABELS = {
     "index": "index",
     "window": "window",
@@ -68,6 +70,11 @@ def copying_name(lanes: int) -> str:
     return f"perennial copying A=1 F={features} W={window} N={lanes}"
 
 
+def stream_name(market: str, lanes: int) -> str:
+    """Name of a case that plays fresh paths of a synthetic market."""
+    return f"perennial stream {market} A=1 N={lanes}"
+
+
 def cases() -> list[Case]:
     """Ours and the peers', on the workloads that they share."""
     table = [case for size in SIZES for case in _one_asset(*size)]
@@ -77,6 +84,11 @@ def cases() -> list[Case]:
     table += [_ours("scalar-window", 30, 8, 1, 1), _ours("window", 30, 8, 1, 1024)]
     table += [_ours("window", 30, 8, 30, 1024)]
     table += [_finrl(1), _finrl(30)]
+    table += [
+        Case(stream_name(market, n), (f"stream-{market}", "1", "0", "1", str(n)))
+        for market in STREAMS
+        for n in LANES
+    ]
     return table + [_copying(lanes) for lanes in LANES]
 
 

@@ -2,7 +2,8 @@
 
 Arguments: MODE A F W N. MODE is index or window (the compiled accounts), vector-index or
 vector-window (the gymnasium vector environment), scalar-index or scalar-window (the single
-gymnasium environment), copying (windows beside memcpy in one process), or memcpy.
+gymnasium environment), copying (windows beside memcpy in one process), memcpy, or stream-MARKET
+(the compiled accounts on fresh paths of a synthetic market, traded by its own rules).
 Every accounting model is on: commission with a minimum, spread, impact, participation, borrow and
 financing rates, margin, splits and dividends in the data; long and short, money in float64.
 """
@@ -30,8 +31,12 @@ from envs.config import (
 )
 from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
+from envs.synthetic import MarketConfig, Problem
 from envs.trading_env import TradingEnv
 from envs.vector_env import TradingVectorEnv
+from markets.synthetic.garleanu_pedersen import GarleanuPedersen
+from markets.synthetic.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from markets.synthetic.regime_gbm import RegimeGBM
 
 CHUNK = 64
 
@@ -123,6 +128,26 @@ def scalar(kind: str, assets: int, features: int, window: int) -> Callable[[], i
     return episodes(env, random_actions(4096, assets).astype(np.float32), 2_000)
 
 
+def stream(kind: str, lanes: int) -> Callable[[], int]:
+    """Batched steps over fresh paths with autoreset, the observation read at every step."""
+    markets: dict[str, MarketConfig] = {
+        m.kind: m for m in (GarleanuPedersen(), OrnsteinUhlenbeck(), RegimeGBM())
+    }
+    problem = Problem(markets[kind])
+    accounts = Simulator(problem.stream(), problem.trading(), lanes, seed=0, autoreset="same_step")
+    actions = random_actions(CHUNK, lanes, accounts.action_size)
+    out = accounts.observe_index()
+    chunk = max(1, 8192 // lanes)
+
+    def run() -> int:
+        for i in range(chunk * CHUNK):
+            accounts.step(actions[i % CHUNK])
+            accounts.observe_index(out)
+        return chunk * CHUNK * lanes
+
+    return run
+
+
 def memcpy(size: int, count: int) -> Callable[[], int]:
     """Copy a batch of `count` windows of `size` bytes in one piece: the bound of all copies."""
     source = np.random.default_rng(0).integers(0, 255, count * size, dtype=np.uint8)
@@ -197,6 +222,8 @@ def main() -> None:
     face, _, kind = mode.rpartition("-")
     if mode == "memcpy":
         run = memcpy(features * window * 4, lanes)
+    elif face == "stream":
+        run = stream(kind, lanes)
     elif face == "scalar":
         run = scalar(kind, **size)
     else:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.cases import LANES, copying_name, name_of, torchtrade_name
+from benchmarks.cases import LANES, STREAMS, copying_name, name_of, stream_name, torchtrade_name
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Spread (median, lowest, highest, count) of each figure of a benchmark, by name."""
@@ -58,6 +58,10 @@ def environment_targets() -> list[Target]:
             figure = name_of("index", assets, 0, 0, lanes)
             text = f"index observations, {assets} asset{'s' * (assets > 1)}, N={lanes}"
             table.append(Target(text, figure, value, "steps/CPU-s"))
+    for market in STREAMS:
+        for lanes in LANES:
+            text = f"fresh episodes of {market}, 1 asset, N={lanes}"
+            table.append(Target(text, stream_name(market, lanes), 5e6, "steps/CPU-s"))
     for lanes in LANES:
         for part in ("copying alone", "whole step"):
             text = f"bandwidth of copied windows (W=30, F=16), N={lanes}, {part}"

@@ -1,4 +1,4 @@
-"""N trading accounts over one market, one compiled call a step; knows no gymnasium."""
+"""N trading accounts over one market, or N fresh ones; one compiled call a step, no gymnasium."""
 
 from typing import Any, Literal, Self
 
@@ -29,14 +29,15 @@ __all__ = ["TERMS", "TERM_SIGNS", "OptionResult", "Reason", "Simulator"]
 
 
 class Simulator(AccountArrays):
-    """N accounts over one market.
+    """N accounts over one market, or over one synthetic market each.
 
     **Step.** From the decision at the close of bar t to the mark at the close of bar u = t + 1
     (E equity, h holdings, c cash, P open, C close, V volume, sigma trailing volatility at t):
 
     1. *Decision at the close of t.* The action is projected into its limits (counted where it was
-       outside) and becomes target shares: `w E_t / |C_t|` for weights, `lots * lot` for shares.
-       Order = target - h; orders below 1e-9 of E_t are not sent.
+       outside) and becomes target shares: `w E_t / |C_t|` for weights, `lots * lot` for shares,
+       `h + u` for trades (see `TradeAction`). Order = target - h; orders below 1e-9 of E_t (of the
+       action's unit, for trades) are not sent.
     2. *Fill at the close of t* if `fill = "close"`: as 6, at C_t with the volume of t.
     3. *Accrual* on what was held since the close of t, for the year fraction y of u:
        `borrow = rate y sum max(-h, 0) |C_t|`,
@@ -49,7 +50,8 @@ class Simulator(AccountArrays):
        is not tradable; `|q| <= maximum V_u` (the rest lapses); whole lots, except to close a
        position. Costs with notional n = |q| P:
        `half spread = bps / 2 1e-4 n`, `slippage = coefficient sigma sqrt(|q| / V_u) n` (both
-       together at most n), `fee = max(minimum, bps 1e-4 n + per_share |q|)`. With impact on, an
+       together at most n), `fee = max(minimum, bps 1e-4 n + per_share |q|)`; `quadratic cost =
+       1/2 coefficient q' Lambda_k q` of all assets is a part of the slippage. With impact on, an
        order does not fill in a bar without volume. Cash account (gross limit <= 1): all buys are
        scaled by one factor so that cash stays >= 0, and sales that cost more than they bring are
        not sent.
@@ -70,14 +72,32 @@ class Simulator(AccountArrays):
     **Observation** (float32): `[bar, account]` or `[window rows, account]`, account = `[weights
     (A), cash weight, drawdown from the episode's peak, time left]` (1 if not told).
 
+    **Additive markets** have prices that may turn negative; they are traded by `TradeAction` alone,
+    and `holdings / unit` are observed in place of weights.
+
+    **Streams** (`markets.synthetic.base.Stream`). Every lane plays a path of its own in every
+    episode, which depends on (seed, lane, episode) alone: the one that the market's `path` returns
+    for them, bit for bit. It is generated bar by bar and not stored. Episodes start at bar 0. A bar
+    opens at the last close, any number of units fills there, and regime k_t at the decision governs
+    the bar and its Lambda_k and Sigma_k. There are no corporate actions and no margin. Account =
+    `[features (C), holdings or weights (A), cash weight, drawdown, time left]`; there are no window
+    rows.
+
+    **Expected reward** of a stream's step: its expectation given the market's state at the
+    decision, k_t included, and the fills. With cash c and holdings x after the fills, prices C_t,
+    drift d: `c + x'(C_t + d) - E_t - risk_aversion / 2 x' Sigma_k x` for quadratic utility; for the
+    log return of one asset with lognormal returns `E log(E_u / E_t)` by quadrature; NaN otherwise.
+
     The public arrays are read-only views of the state after the last call.
 
     Attributes:
         num_envs: Lanes, N.
         num_assets: Assets, A.
         action_size: Numbers in a lane's action, D.
-        account_size: Numbers of a lane's account observation, P = A + 3.
-        window_size: Numbers of a window observation, K = W C + P.
+        num_features: Columns of a window's rows, C; 0 of a stream, which shows its C features with
+            the account.
+        account_size: Numbers of a lane's account observation, P = A + 3; of a stream C + A + 3.
+        window_size: Numbers of a window observation, K = W C + P; of a stream K = P.
         first_start: First bar at which an episode may start.
         last_start: Last bar at which an episode may start.
         bar_N: Decision bar t of each lane, int32.
@@ -90,6 +110,10 @@ class Simulator(AccountArrays):
         peak_N: Largest equity of the episode, currency.
         shares_NA: Holdings, shares.
         reward_N: Reward of the last step, float64.
+        expected_N: Expected reward of the last step (of an option's last bar), float64; NaN where
+            it is not kept or not defined, and after a reset.
+        world_NS: State of each lane of a stream, float64 (see `markets.synthetic.layout`); (N, 0)
+            of a table.
         terminated_N: Ruined in the last step.
         truncated_N: Reached the episode's end in the last step.
         ended_N: Waits for a reset.
@@ -116,12 +140,12 @@ class Simulator(AccountArrays):
         """Open N accounts and start their first episodes.
 
         Args:
-            market: The market.
+            market: Bars, or a stream of a synthetic market.
             config: The models and their parameters.
             num_envs: Number of lanes, N >= 1.
             seed: Seed of the starts, in [0, 2**63).
             rows: First and one past the last bar that episodes may touch (windows may look
-                further back, into warmed-up rows); None = all.
+                further back, into warmed-up rows); None = all, and the only choice of a stream.
             record_terms: Keep the terms and trades of each step (`terms_N7`, `trades_NA`,
                 `fill_price_NA`, `unfilled_NA`), and of a stream the expected reward.
             record_expected: Keep the expected reward of each step of a stream (`expected_N`).
@@ -324,7 +348,10 @@ class Simulator(AccountArrays):
         return out_NK
 
     def window_view(self, lane: int = 0) -> NDArray[np.float32]:
-        """Return a read-only view of the lane's feature rows, (W, C); nothing is copied."""
+        """Return a read-only view of the lane's feature rows, (W, C); nothing is copied.
+
+        A stream has no rows: (1, 0).
+        """
         if isinstance(self.market, Stream):
             return np.zeros((1, 0), dtype=np.float32)
         last = int(self.bar_N[lane]) + 1

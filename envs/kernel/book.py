@@ -20,11 +20,10 @@ class Book(NamedTuple):
     Arrays that are walked along are flat (suffix M), row after row.
 
     Attributes:
-        rules_R: Parameters of the models, in the order of `Rules`.
-        model_Q: Parameters of the market: Lambda and Sigma of each regime (K A A numbers each),
-            then those of a stream's generator.
-        market_TK: Packed bars of a table.
-        world_NS: State of each lane of a stream (see `markets.synthetic.layout`).
+        rules_R: Parameters of the models, in the order of `Rules`, then those of the market: Lambda
+            and Sigma of each regime (K A A numbers each), then a stream's generator.
+        market_TK: Packed bars of a table; of a stream the state of each lane (N, S), in the order
+            of `markets.synthetic.layout`.
         events_T3A: Splits, dividends and delistings.
         lot_A: Lot sizes, shares (padded).
         levels_L: Target weights of discrete actions.
@@ -39,9 +38,7 @@ class Book(NamedTuple):
     """
 
     rules_R: NDArray[np.float64]
-    model_Q: NDArray[np.float64]
     market_TK: NDArray[np.float64]
-    world_NS: NDArray[np.float64]
     events_T3A: NDArray[np.float64]
     lot_A: NDArray[np.float64]
     levels_L: NDArray[np.float64]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from envs.kernel.book import Block, Book, Work
 from envs.kernel.jit import separate
-from envs.kernel.rules import Rule
+from envs.kernel.rules import NUM_RULES, Rule
 
 
 @separate
@@ -13,15 +13,15 @@ def half_form(
     vector_E: NDArray[np.float64],
     first: int,
     assets: int,
-    model_Q: NDArray[np.float64],
+    rules_R: NDArray[np.float64],
     matrix: int,
 ) -> float:
-    """Return 1/2 x' M x of the `assets` numbers from `first`, M (A, A) from `matrix` in model_Q."""
+    """Return 1/2 x' M x of the `assets` numbers from `first`, M (A, A) from `matrix` in rules_R."""
     total = 0.0
     for row in range(assets):
         product = 0.0
         for column in range(assets):
-            product += model_Q[matrix + row * assets + column] * vector_E[first + column]
+            product += rules_R[matrix + row * assets + column] * vector_E[first + column]
         total += vector_E[first + row] * product
     return 0.5 * total
 
@@ -36,11 +36,11 @@ def add_quadratic_costs(block: Block, work: Work, book: Book) -> None:
     assets = int(book.rules_R[Rule.assets])
     for lane in range(block.size):
         first = lane * block.width
-        matrix = int(work.regime[lane]) * assets * assets
+        matrix = NUM_RULES + int(work.regime[lane]) * assets * assets
         for row in range(assets):
             product = 0.0
             for column in range(assets):
-                product += book.model_Q[matrix + row * assets + column] * work.order[first + column]
+                product += book.rules_R[matrix + row * assets + column] * work.order[first + column]
             cost = 0.5 * coefficient * work.order[first + row] * product
             work.cost[first + row] += cost
             work.slippage[lane] += cost
@@ -59,5 +59,5 @@ def half_variance(lane: int, block: Block, work: Work, book: Book) -> float:
     """Return 1/2 x' Sigma_k x of a lane of the block, currency^2."""
     assets = int(book.rules_R[Rule.assets])
     regimes = int(book.rules_R[Rule.regimes])
-    matrix = (regimes + int(work.regime[lane])) * assets * assets
-    return half_form(work.shares, lane * block.width, assets, book.model_Q, matrix)
+    matrix = NUM_RULES + (regimes + int(work.regime[lane])) * assets * assets
+    return half_form(work.shares, lane * block.width, assets, book.rules_R, matrix)

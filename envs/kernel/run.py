@@ -11,7 +11,7 @@ from envs.kernel.jit import Compiled, kernel, separate, source_digest, summing_k
 from envs.kernel.layout import Autoreset, Flag, OptionCount, OptionSetting
 from envs.kernel.option import begin_options, next_run, update_options
 from envs.kernel.projection import first_faulty
-from envs.kernel.rules import NUM_RULES, Rule
+from envs.kernel.rules import Rule
 from envs.kernel.step import end_block, step_block, step_stream
 from envs.kernel.stream import TABLE, begin_paths
 
@@ -104,8 +104,8 @@ def build_run(*, single: bool, generator: int = TABLE) -> Compiled[..., int]:
         digest  # noqa: B018 - a free variable: part of the key of numba's cache
         option = Option(counts_3N, sums_5N, settings_4)
         book = Book(
-            rules_R, rules_R[NUM_RULES:], market_TK, market_TK, events_T3A, lot_A, levels_L,
-            state_SN, shares_M, clock_CN, keys_KN, flags_FN, current_M, final_M, record_NR,
+            rules_R, market_TK, events_T3A, lot_A, levels_L, state_SN, shares_M, clock_CN,
+            keys_KN, flags_FN, current_M, final_M, record_NR,
         )  # fmt: skip
         fault = find_fault(actions_M, book)
         if fault != NO_FAULT:
@@ -168,8 +168,8 @@ def build_reset(*, generator: int = TABLE) -> Compiled[..., None]:
     ) -> None:
         digest  # noqa: B018 - a free variable: part of the key of numba's cache
         book = Book(
-            rules_R, rules_R[NUM_RULES:], market_TK, market_TK, events_T3A, lot_A, levels_L,
-            state_SN, shares_M, clock_CN, keys_KN, flags_FN, current_M, final_M, record_NR,
+            rules_R, market_TK, events_T3A, lot_A, levels_L, state_SN, shares_M, clock_CN,
+            keys_KN, flags_FN, current_M, final_M, record_NR,
         )  # fmt: skip
         for lane in range(state_SN.shape[1]):
             if chosen_N[lane]:

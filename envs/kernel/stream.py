@@ -11,7 +11,7 @@ from envs.kernel.book import Block, Book, Work
 from envs.kernel.jit import inlined, separate
 from envs.kernel.layout import Account, Clock, Flag, Key, Term
 from envs.kernel.observation import EXTRA
-from envs.kernel.rules import UNLIMITED, Rule
+from envs.kernel.rules import NUM_RULES, UNLIMITED, Rule
 from markets.synthetic import garleanu_pedersen_stream as garleanu_pedersen
 from markets.synthetic import ornstein_uhlenbeck, regime_gbm
 from markets.synthetic.layout import HEADER, REGIME, Generator
@@ -61,12 +61,13 @@ def generate(generator: int, block: Block, work: Work, book: Book) -> None:
     """
     rules_R = book.rules_R
     assets = 1 if block.width == 1 else int(rules_R[Rule.assets])
-    parameters_Q = book.model_Q[2 * int(rules_R[Rule.regimes]) * assets * assets :]
+    matrices = 2 * int(rules_R[Rule.regimes]) * assets * assets
+    parameters_Q = rules_R[NUM_RULES + matrices :]
     additive = rules_R[Rule.additive] != 0.0
     close = HEADER + Column.CLOSE * assets
     for lane in range(block.size):
         row = block.first + lane
-        state_S = book.world_NS[row]
+        state_S = book.market_TK[row]
         work.years[lane] = rules_R[Rule.years]
         work.called[lane] = 0.0
         work.regime[lane] = state_S[REGIME]
@@ -119,7 +120,8 @@ def begin_paths(generator: int, first: int, size: int, book: Book) -> None:
     """
     rules_R = book.rules_R
     assets = int(rules_R[Rule.assets])
-    parameters_Q = book.model_Q[2 * int(rules_R[Rule.regimes]) * assets * assets :]
+    matrices = 2 * int(rules_R[Rule.regimes]) * assets * assets
+    parameters_Q = rules_R[NUM_RULES + matrices :]
     for lane in range(first, first + size):
         if book.clock_CN[Clock.BAR, lane] == book.clock_CN[Clock.START, lane]:
             key = start_key(
@@ -127,7 +129,9 @@ def begin_paths(generator: int, first: int, size: int, book: Book) -> None:
                 book.keys_KN[Key.LANE, lane],
                 book.keys_KN[Key.EPISODE, lane],
             )
-            key = begin_state(generator, parameters_Q, book.world_NS[lane], key)
+            state_S = book.market_TK[lane]
+            state_S[:] = 0.0
+            key = begin_state(generator, parameters_Q, state_S, key)
             book.keys_KN[Key.RANDOM, lane] = np.int64(key)
             observe_features(lane, book)
             if not (book.flags_FN[Flag.TERMINATED, lane] | book.flags_FN[Flag.TRUNCATED, lane]):
@@ -142,4 +146,4 @@ def observe_features(lane: int, book: Book) -> None:
     source = HEADER + Column.SIZE * assets
     column = lane * (features + assets + EXTRA) + 1
     for feature in range(features):
-        book.current_M[column + feature] = book.world_NS[lane, source + feature]
+        book.current_M[column + feature] = book.market_TK[lane, source + feature]
