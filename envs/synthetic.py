@@ -68,7 +68,7 @@ class Problem:
     """Steps of an episode, bars, >= 1."""
     expected_reward: bool = False
     """Reward a step with its expectation given the state, the regime and the fills, instead of
-    what happened: the same mean with less variance. Agents see no more than before."""
+    what happened: the same mean, and less variance of a step. Agents see no more than before."""
     trade_size: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     """Units that an action of 1 trades, > 0; None = as many typical holdings of the oracle as
     `TRADE_SCALES` says. Additive markets only."""

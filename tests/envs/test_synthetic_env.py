@@ -63,6 +63,8 @@ def follow_the_oracle(env: SyntheticVectorEnv, bars: int) -> Outcome:
         actions = env.problem.follow(oracle, env.simulator)
         clipped += int((np.abs(actions) >= 1.0).sum())
         _, rewards, _, _, infos = env.step(actions)
+        # Of one bar; over many, a price that reverts gives back what its noise took.
+        assert infos["expected_reward"].std() < rewards.std(), "less noise"
         realised_N += (1.0 - discount) * discount**bar * rewards
         expected_N += (1.0 - discount) * discount**bar * infos["expected_reward"]
     return Outcome(realised_N, expected_N, clipped / (bars * env.num_envs))
@@ -84,7 +86,6 @@ def test_the_oracle_earns_its_value(kind: type[SyntheticVectorEnv]) -> None:
     assert_mean(outcome.expected_N, value)
     assert_mean(outcome.realised_N, value)
     assert_mean(outcome.realised_N - outcome.expected_N, 0.0)
-    assert outcome.expected_N.std() < outcome.realised_N.std(), "less noise"
     if env.problem.world.kind in TRADE_SCALES:
         assert outcome.clipped < 1e-3, "an action reaches as far as the oracle goes"
 
