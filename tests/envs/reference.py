@@ -5,15 +5,23 @@ Nothing here is shared with the kernel but the inputs (the unpacked market and t
 
 import math
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from envs.config import TradingConfig
 from envs.market_arrays import MarketArrays
+
+Matrix: TypeAlias = list[list[float]]
 
 
 def whole_lots(shares: float, lot: float) -> float:
     if lot == 0.0:
         return shares
     return math.copysign(math.floor(abs(shares) / lot + 1e-9) * lot, shares)
+
+
+def half_form(matrix: Matrix, vector: list[float]) -> float:
+    rows = zip(matrix, vector, strict=True)
+    return 0.5 * sum(x * m * y for row, x in rows for m, y in zip(row, vector, strict=True))
 
 
 @dataclass
@@ -40,6 +48,8 @@ class Reference:
     bar: int
     end: int
     cash: float = 0.0
+    laws: list[tuple[Matrix, Matrix]] | None = None
+    """Lambda and Sigma of every bar that follows a row, where regimes change them."""
     shares: list[float] = field(default_factory=list)
     terms: dict[str, float] = field(default_factory=dict)
 
@@ -65,10 +75,22 @@ class Reference:
     def fill_bar(self) -> int:
         return self.bar if self.config.fill == "close" else self.bar + 1
 
+    def law(self) -> tuple[Matrix, Matrix]:
+        """Lambda and Sigma of the bar that follows."""
+        if self.laws is not None:
+            return self.laws[self.bar]
+        identity = [[float(a == b) for b in self.assets] for a in self.assets]
+        cost, covariance = self.market.cost_AA, self.market.covariance_AA
+        return (
+            identity if cost is None else cost.tolist(),
+            identity if covariance is None else covariance.tolist(),
+        )
+
     # --- from an action to target shares ------------------------------------------------------
 
     def weights(self, action: list[float]) -> tuple[list[float], bool]:
         chosen = self.config.action
+        assert chosen.kind != "trade"
         if chosen.kind == "levels":
             levels = chosen.levels
             index = min(max(action[0], 0), len(levels) - 1)
@@ -101,7 +123,22 @@ class Reference:
                     clipped = [x * (1 - excess / shorts) if x < 0 else x for x in clipped]
         return clipped, outside
 
+    def traded(self, action: list[float]) -> tuple[list[float], bool]:
+        chosen = self.config.action
+        assert chosen.kind == "trade"
+        outside = any(abs(a) > 1 + 1e-6 for a in action)
+        targets = []
+        for held, asked in zip(self.shares, action, strict=True):
+            strength = max(min(abs(asked), 1.0) - chosen.dead_zone, 0.0) / (1 - chosen.dead_zone)
+            target = held + math.copysign(strength * chosen.size, asked)
+            clipped = min(max(target, -chosen.limit), chosen.limit)
+            outside |= abs(target - clipped) > 1e-6 * chosen.limit
+            targets.append(clipped)
+        return targets, outside
+
     def targets(self, action: list[float]) -> tuple[list[float], bool]:
+        if self.config.action.kind == "trade":
+            return self.traded(action)
         closes = [self.close(self.bar, a) for a in self.assets]
         if self.config.action.kind != "shares":
             weights, outside = self.weights(action)
@@ -197,6 +234,11 @@ class Reference:
                 if fill is not None and fill.shares > 0:
                     scaled = whole_lots(fill.shares * factor, float(self.market.lot_A[a]))
                     fills[a] = self.price_fill(a, scaled, prices[a], bar, forced=forced)
+        if self.config.quadratic.coefficient > 0:
+            filled = [f.shares if f is not None else 0.0 for f in fills]
+            cost = self.config.quadratic.coefficient * half_form(self.law()[0], filled)
+            self.cash -= cost
+            self.terms["slippage"] += cost
         for a in self.assets:
             fill = fills[a]
             if fill is not None:
@@ -247,7 +289,11 @@ class Reference:
         targets, self.projected = self.targets(action)
         orders = [targets[a] - self.shares[a] for a in self.assets]
         for a in self.assets:
-            if abs(orders[a] * self.close(self.bar, a)) <= 1e-9 * equity:
+            if self.config.action.kind == "trade":
+                dust = abs(orders[a]) <= 1e-9 * self.config.action.unit
+            else:
+                dust = abs(orders[a] * self.close(self.bar, a)) <= 1e-9 * equity
+            if dust:
                 orders[a] = 0.0
         prices = [self.fill_price(a) for a in self.assets]
         if self.config.fill == "close":
@@ -296,6 +342,9 @@ class Reference:
         log = math.log(max(after / before, 1e-6))
         if reward.kind == "log_return":
             return log
+        if reward.kind == "quadratic_utility":
+            risk = reward.risk_aversion * half_form(self.law()[1], self.shares)
+            return after - before - risk
         if reward.kind == "mean_variance":
             return simple - reward.risk_aversion / 2 * simple**2
         if reward.kind == "drawdown":
@@ -316,6 +365,8 @@ class Reference:
             self.shares[a] * self.close(self.bar, a) / self.equity if self.equity > 0 else 0.0
             for a in self.assets
         ]
+        if self.config.action.kind == "trade":
+            weights = [held / self.config.action.unit for held in self.shares]
         cash = self.cash / self.equity if self.equity > 0 else 0.0
         left = 1.0
         if self.config.observation.time_left:

@@ -5,12 +5,14 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Generic, ParamSpec, TypeVar
 from unittest import mock
 
 import numpy as np
 
 import envs.kernel
+import markets.synthetic
 from envs.kernel import copying, run, stack
 from envs.simulator import Simulator
 
@@ -28,13 +30,20 @@ class Interpreted(Generic[P, R_co]):
         return self.py_func(*args, **kwargs)
 
 
+def modules_of(package: ModuleType) -> list[ModuleType]:
+    """Import every module of a package."""
+    names = [info.name for info in pkgutil.iter_modules(package.__path__)]
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+
+
 @contextmanager
 def interpreted_kernel() -> Iterator[None]:
-    """Replace every compiled function of the kernel by the function it was compiled from."""
+    """Replace every compiled function of the kernel, and of the markets that it plays, by the
+    function it was compiled from.
+    """
     with mock.patch.object(stack, "stack_array", np.empty):
         patches = []
-        for info in pkgutil.iter_modules(envs.kernel.__path__):
-            module = importlib.import_module(f"envs.kernel.{info.name}")
+        for module in (*modules_of(envs.kernel), *modules_of(markets.synthetic)):
             for name, value in vars(module).items():
                 if hasattr(value, "py_func"):
                     patches.append(mock.patch.object(module, name, value.py_func))
