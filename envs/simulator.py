@@ -177,24 +177,26 @@ class Simulator(AccountArrays):
             record=record_terms,
             expectation=expectation_of(market, config, report=record_terms or record_expected),
         )
-        levels = config.action.levels if config.action.kind == "levels" else (0.0,)
         super().__init__(
             feed,
             rules_R=rules,
-            levels_L=np.array(levels, dtype=np.float64),
+            levels_L=_levels(config),
             num_envs=num_envs,
             action_size=action_size(config, market),
             record_terms=record_terms,
         )
         self.window_size = config.observation.window * feed.num_features + self.account_size
         self._keys[Key.LANE] = np.arange(lane_offset, lane_offset + num_envs)
+        self._load_kernel(feed.generator)
+        self.reset(seed=seed)
+
+    def _load_kernel(self, generator: int) -> None:
         self._run = entry_point(
-            build_run(single=market.num_assets == 1, generator=feed.generator),
+            build_run(single=self.num_assets == 1, generator=generator),
             (self._actions.reshape(-1), *self._plain_step),
         )
-        self._reset = build_reset(generator=feed.generator)
+        self._reset = build_reset(generator=generator)
         self._gather = build_gather()
-        self.reset(seed=seed)
 
     def reset(
         self,
@@ -396,3 +398,9 @@ class Simulator(AccountArrays):
         found = actions_M[code]
         msg = f"actions[{lane}, {column}]: expected a finite number in lane {lane}, found {found}"
         raise ValueError(msg)
+
+
+def _levels(config: TradingConfig) -> NDArray[np.float64]:
+    """Return the target weights of discrete actions."""
+    levels = config.action.levels if config.action.kind == "levels" else (0.0,)
+    return np.array(levels, dtype=np.float64)
