@@ -1,0 +1,1 @@
+"""How far from the optimum is an agent on markets whose best policy is known?"""
