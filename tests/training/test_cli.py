@@ -63,6 +63,14 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         assert re.search(rf"^  perennial {verb} .*# ", done.stdout, re.MULTILINE), verb
 
 
+def test_the_help_of_train_names_every_market(capsys: pytest.CaptureFixture[str]) -> None:
+    assert perennial.main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    markets = sorted(path.stem for path in (ROOT / "conf" / "market").glob("*.yaml"))
+    assert len(markets) == 3
+    assert all(f"market={name}" in text for name in markets)
+
+
 @pytest.mark.parametrize("verb", [verb.name for verb in cli.VERBS])
 def test_every_verb_has_examples_that_parse(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert perennial.main([verb, "--help"]) == 0
