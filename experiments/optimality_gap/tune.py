@@ -39,6 +39,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "epochs 4": ("agent.ppo.epochs=4",),
     "epochs 4, noise -2": ("agent.ppo.epochs=4", "agent.policy.log_std_init=-2.0"),
     "no dead zone": ("market.dead_zone=0.0",),
+    "epochs 4, trace 0.9": ("agent.ppo.epochs=4", "agent.ppo.trace=0.9"),
     "epochs 4, discount 0.95": ("agent.ppo.epochs=4", "agent.ppo.discount=0.95"),
     "noise -2": ("agent.policy.log_std_init=-2.0",),
     "trace 0.8": ("agent.ppo.trace=0.8",),
