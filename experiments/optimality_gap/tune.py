@@ -12,7 +12,7 @@ import argparse
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from evaluation.optimality import OptimalityConfig
@@ -52,15 +52,28 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "rollouts of 32": ("agent.ppo.steps=32",),
     "256 lanes": ("schedule.num_envs=256", "agent.ppo.steps=32"),
     "realised rewards": ("market.expected_reward=false",),
+    **{
+        f"1 M, epochs 4, {name}": (
+            "schedule.total_steps=1000000",
+            "agent.ppo.epochs=4",
+            *changes,
+        )
+        for name, changes in {
+            "trace 0.95": (),
+            "trace 0.8": ("agent.ppo.trace=0.8",),
+            "trace 0.6": ("agent.ppo.trace=0.6",),
+            "trace 0.8, noise -2": ("agent.ppo.trace=0.8", "agent.policy.log_std_init=-2.0"),
+        }.items()
+    },
 }
 
 
-def missing() -> Iterator[tuple[str, str, int]]:
+def missing(chosen: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, str, int]]:
     """What has not been run yet: candidate, market, seed."""
     lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
     done = {(r["candidate"], r["market"], r["seed"]) for r in map(json.loads, lines)}
-    for seed in SEEDS:
-        for candidate in CANDIDATES:
+    for seed in seeds:
+        for candidate in chosen:
             for market in MARKETS:
                 changed = market == "ou" or candidate != "no dead zone"
                 if changed and (candidate, market, seed) not in done:
@@ -86,10 +99,14 @@ def main() -> None:
     """Run what is missing, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", action="store_true", help="only print the table")
+    parser.add_argument("--candidate", choices=CANDIDATES, action="append", help="only this one")
+    parser.add_argument("--seed", type=int, choices=SEEDS, action="append", help="only this one")
     options = parser.parse_args()
     if not options.table:
         limit_torch_threads()
-        for candidate, market, seed in missing():
+        for candidate, market, seed in missing(
+            options.candidate or tuple(CANDIDATES), options.seed or SEEDS
+        ):
             config = configuration(market, STEPS, (*START, *CANDIDATES[candidate]))
             found = trained_share(config, seed, JUDGED)
             record = {"candidate": candidate, "market": market, "seed": seed, **found}
