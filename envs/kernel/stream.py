@@ -13,7 +13,8 @@ from envs.kernel.layout import Account, Clock, Flag, Key, Term
 from envs.kernel.observation import EXTRA
 from envs.kernel.rules import NUM_RULES, UNLIMITED, Rule
 from markets.synthetic import garleanu_pedersen_stream as garleanu_pedersen
-from markets.synthetic import ornstein_uhlenbeck, regime_gbm
+from markets.synthetic import ornstein_uhlenbeck_stream as ornstein_uhlenbeck
+from markets.synthetic import regime_gbm_stream as regime_gbm
 from markets.synthetic.layout import HEADER, REGIME, Generator
 from markets.synthetic.layout import Block as Column
 from markets.synthetic.random import start_key
