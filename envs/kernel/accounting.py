@@ -17,6 +17,7 @@ from envs.kernel.layout import (
     Term,
 )
 from envs.kernel.rules import Rule
+from envs.kernel.sums import row_sum
 
 
 @inlined
@@ -111,9 +112,10 @@ def accrue_interest(block: Block, work: Work, book: Book) -> None:
     credit = book.rules_R[Rule.credit]
     for lane in range(block.size):
         cash = work.cash[lane]
-        short = 0.0
-        for element in range(lane * block.width, (lane + 1) * block.width):
-            short += larger(-work.shares[element], 0.0) * work.unit[element]
+        first = lane * block.width
+        for element in range(first, first + block.width):
+            work.term[element] = larger(-work.shares[element], 0.0) * work.unit[element]
+        short = row_sum(work.term, first, block.width)
         work.borrow[lane] = rate * work.years[lane] * short
         interest = debit * larger(-cash, 0.0) - credit * larger(cash, 0.0)
         work.financing[lane] = work.years[lane] * interest
@@ -161,15 +163,13 @@ def apply_events(block: Block, work: Work, book: Book) -> None:
 def mark_positions(block: Block, work: Work) -> None:
     """Value the block's positions at the close, net and gross."""
     for lane in range(block.size):
-        net = 0.0
-        gross = 0.0
-        for element in range(lane * block.width, (lane + 1) * block.width):
-            price = work.close[element]
-            value = work.shares[element] * price
-            net += value
-            gross += abs(value)
-        work.net[lane] = net
-        work.gross[lane] = gross
+        first = lane * block.width
+        for element in range(first, first + block.width):
+            value = work.shares[element] * work.close[element]
+            work.term[element] = value
+            work.other[element] = abs(value)
+        work.net[lane] = row_sum(work.term, first, block.width)
+        work.gross[lane] = row_sum(work.other, first, block.width)
 
 
 @inlined

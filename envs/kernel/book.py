@@ -89,11 +89,13 @@ class Work(NamedTuple):
 
     Elements (E,): target and order (shares), price (reference of fills), close, limit
     (shares that may fill), unit (|close| at the decision; 1 where prices are additive), impact
-    (coefficient * volatility / sqrt(volume)), cost (half spread + slippage), shares, and of streams
-    what is known at the decision of the bar's price change: drift and deviation.
+    (coefficient * volatility / sqrt(volume)), half (spread) and slip (slippage) of the orders,
+    shares, of streams what is known at the decision of the bar's price change (drift and
+    deviation), and terms of sums over a lane's assets, which are written and added up in one stage
+    (term, other).
 
     Lanes (L,): the account (cash, equity, peak, mean, square), the sums of the fills (purchases,
-    fees, spread, slippage, spending, scalable), the value of the positions (net, gross), borrow
+    fees, spread, slippage), the value of the positions (net, gross), borrow
     and financing costs, after (new equity), growth, reward, the bar's years and event, and flags,
     0 or 1 (projected, called for margin, terminated, truncated); regime governs the bar (0 where
     an additive table has but one, unwritten in other tables).
@@ -106,10 +108,13 @@ class Work(NamedTuple):
     limit: NDArray[np.float64]
     unit: NDArray[np.float64]
     impact: NDArray[np.float64]
-    cost: NDArray[np.float64]
+    half: NDArray[np.float64]
+    slip: NDArray[np.float64]
     shares: NDArray[np.float64]
     drift: NDArray[np.float64]
     deviation: NDArray[np.float64]
+    term: NDArray[np.float64]
+    other: NDArray[np.float64]
     cash: NDArray[np.float64]
     equity: NDArray[np.float64]
     peak: NDArray[np.float64]
@@ -119,8 +124,6 @@ class Work(NamedTuple):
     fees: NDArray[np.float64]
     spread: NDArray[np.float64]
     slippage: NDArray[np.float64]
-    spending: NDArray[np.float64]
-    scalable: NDArray[np.float64]
     net: NDArray[np.float64]
     gross: NDArray[np.float64]
     borrow: NDArray[np.float64]
@@ -152,8 +155,9 @@ def make_work(lanes: int, elements: int) -> Work:
         stack_array(elements),
         stack_array(elements),
         stack_array(elements),
-        stack_array(lanes),
-        stack_array(lanes),
+        stack_array(elements),
+        stack_array(elements),
+        stack_array(elements),
         stack_array(lanes),
         stack_array(lanes),
         stack_array(lanes),

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from envs.kernel.arithmetic import larger, root, smaller
 from envs.kernel.book import Block, Book, Work
 from envs.kernel.jit import exact, inlined, separate
@@ -9,6 +12,7 @@ from envs.kernel.layout import Term
 from envs.kernel.projection import whole_lots
 from envs.kernel.quadratic import add_quadratic_costs
 from envs.kernel.rules import Rule
+from envs.kernel.sums import row_sum
 
 CASH_TOLERANCE = 1e-12
 """Buys are scaled this much further down, so that rounding cannot overdraw the account."""
@@ -60,9 +64,21 @@ class Tariff(NamedTuple):
 
 
 @exact
+def tariff_of(rules_R: NDArray[np.float64], extra_fee: float) -> Tariff:
+    """Return the tariff of a configuration, with `extra_fee` on top of its rate."""
+    return Tariff(
+        rules_R[Rule.fee_rate] + extra_fee,
+        rules_R[Rule.fee_per_share],
+        rules_R[Rule.fee_minimum],
+        rules_R[Rule.half_spread],
+        rules_R[Rule.cash_account] != 0.0,
+    )
+
+
+@exact
 def price_order(
     order: float, price: float, impact: float, tariff: Tariff
-) -> tuple[float, float, float, float, float]:
+) -> tuple[float, float, float, float]:
     """Return what one order costs; the first number is 1.0, or 0.0 where it is not sent.
 
     With notional n = |order| * price: half spread = bps / 2 * 1e-4 * n, slippage = impact * n
@@ -70,7 +86,7 @@ def price_order(
     sale that costs more than it brings is not sent.
 
     Returns:
-        sent, half spread, slippage, fee, fee before the minimum; currency.
+        sent, half spread, slippage, fee; currency.
     """
     flow = order * price
     notional = abs(flow)
@@ -81,50 +97,32 @@ def price_order(
     worthwhile = flow + half + slippage + fee < 0.0
     unsent = (order == 0.0) | (tariff.cash_account & (order < 0.0) & (not worthwhile))
     sent = 0.0 if unsent else 1.0
-    return sent, sent * half, sent * slippage, sent * fee, sent * variable_fee
+    return sent, sent * half, sent * slippage, sent * fee
 
 
 @inlined
 def price_orders(block: Block, work: Work, book: Book, extra_fee: float) -> None:
-    """Cost the block's orders, and sum for each lane.
+    """Cost the block's orders, and sum for each lane. Pricing an order again changes nothing.
 
     impact = coefficient * volatility * sqrt(|order| / volume), with the last two from the market.
-    SPENDING is what buys cost; SCALABLE is the part of it that shrinks at least as fast as the
-    order does, which leaves out the minimum fees. Pricing an order again changes nothing.
     """
-    rules_R = book.rules_R
-    tariff = Tariff(
-        rules_R[Rule.fee_rate] + extra_fee,
-        rules_R[Rule.fee_per_share],
-        rules_R[Rule.fee_minimum],
-        rules_R[Rule.half_spread],
-        rules_R[Rule.cash_account] != 0.0,
-    )
+    tariff = tariff_of(book.rules_R, extra_fee)
     for lane in range(block.size):
-        purchases, fees, spread, slippage = 0.0, 0.0, 0.0, 0.0
-        spending, scalable = 0.0, 0.0
-        for asset in range(block.width):
-            element = lane * block.width + asset
+        first = lane * block.width
+        for element in range(first, first + block.width):
             order = work.order[element]
             price = work.price[element]
             impact = work.impact[element] * root(abs(order))
-            sent, half, slip, paid, variable = price_order(order, price, impact, tariff)
-            flow = sent * (order * price)
+            sent, half, slip, paid = price_order(order, price, impact, tariff)
             work.order[element] = sent * order
-            work.cost[element] = half + slip
-            purchases += flow
-            fees += paid
-            spread += half
-            slippage += slip
-            bought = flow + half + slip if order > 0.0 else 0.0
-            spending += bought + (paid if order > 0.0 else 0.0)
-            scalable += bought + (variable if order > 0.0 else 0.0)
-        work.purchases[lane] = purchases
-        work.fees[lane] = fees
-        work.spread[lane] = spread
-        work.slippage[lane] = slippage
-        work.spending[lane] = spending
-        work.scalable[lane] = scalable
+            work.half[element] = half
+            work.slip[element] = slip
+            work.term[element] = sent * (order * price)
+            work.other[element] = paid
+        work.purchases[lane] = row_sum(work.term, first, block.width)
+        work.fees[lane] = row_sum(work.other, first, block.width)
+        work.spread[lane] = row_sum(work.half, first, block.width)
+        work.slippage[lane] = row_sum(work.slip, first, block.width)
 
 
 @inlined
@@ -135,19 +133,30 @@ def cash_change(lane: int, work: Work) -> float:
 
 
 @inlined
-def scale_buys(lane: int, block: Block, work: Work, book: Book, available: float) -> None:
-    """Scale the buys of a lane of the block by one factor so that they cost at most `available`.
+def scale_buys(
+    lane: int, block: Block, work: Work, book: Book, left: float, extra_fee: float
+) -> None:
+    """Scale the buys of a lane of the block by one factor so that `left` (< 0) becomes 0.
 
-    Without minimum fees costs shrink at least as fast as orders, so with v the spending before
-    minimum fees and m the sum of the buys' minimum fees the factor is (available - m) / v.
+    Without minimum fees costs shrink at least as fast as orders, so with v the buys' spending
+    before minimum fees, m the sum of their minimum fees and s their spending with the fees that
+    they pay, the factor is (left + s - m) / v.
     """
     first = lane * block.width
     lots = book.rules_R[Rule.lots] != 0.0
-    fee = book.rules_R[Rule.fee_minimum]
-    minimum = 0.0
+    tariff = tariff_of(book.rules_R, extra_fee)
+    buys = 0
     for element in range(first, first + block.width):
-        minimum += fee if work.order[element] > 0.0 else 0.0
-    scalable = work.scalable[lane]
+        order = work.order[element]
+        flow = order * work.price[element]
+        variable = tariff.rate * abs(flow) + tariff.per_share * abs(order)
+        cost = flow + work.half[element] + work.slip[element]
+        work.term[element] = cost + variable if order > 0.0 else 0.0
+        work.other[element] = cost + larger(variable, tariff.minimum) if order > 0.0 else 0.0
+        buys += order > 0.0
+    minimum = tariff.minimum * buys
+    scalable = row_sum(work.term, first, block.width)
+    available = left + row_sum(work.other, first, block.width)
     factor = (available - minimum) / scalable if scalable > 0.0 else 0.0
     factor = smaller(larger(factor, 0.0), 1.0) * (1.0 - CASH_TOLERANCE)
     for asset in range(block.width):
@@ -159,7 +168,7 @@ def scale_buys(lane: int, block: Block, work: Work, book: Book, available: float
 
 
 @inlined
-def scale_overdrafts(block: Block, work: Work, book: Book) -> bool:
+def scale_overdrafts(block: Block, work: Work, book: Book, extra_fee: float) -> bool:
     """Scale down the buys of every lane whose cash they would overdraw; return whether any was."""
     overdrafts = 0
     for lane in range(block.size):
@@ -169,7 +178,7 @@ def scale_overdrafts(block: Block, work: Work, book: Book) -> bool:
     for lane in range(block.size):
         left = work.cash[lane] + cash_change(lane, work)
         if left < 0.0:
-            scale_buys(lane, block, work, book, left + work.spending[lane])
+            scale_buys(lane, block, work, book, left, extra_fee)
     return True
 
 
@@ -207,7 +216,7 @@ def record_fills(block: Block, work: Work, book: Book) -> None:
             filled = work.order[element]
             if filled != 0.0:
                 price = work.price[element]
-                price += work.cost[element] / filled
+                price += (work.half[element] + work.slip[element]) / filled
                 column = Term.SIZE + asset
                 book.record_NR[row, column] += filled
                 book.record_NR[row, column + assets] = price
@@ -238,7 +247,7 @@ def fill_orders(
     pricing = True
     while pricing:
         price_orders(block, work, book, extra_fee)
-        pricing = may_scale and scale_overdrafts(block, work, book)
+        pricing = may_scale and scale_overdrafts(block, work, book, extra_fee)
         may_scale = False
     if book.rules_R[Rule.quadratic] != 0.0:
         add_quadratic_costs(block, work, book)

@@ -15,26 +15,12 @@ __all__ = [
     "Compiled",
     "entry_point",
     "exact",
+    "hashed_sources",
     "inlined",
     "kernel",
     "separate",
     "source_digest",
-    "summing_kernel",
 ]
-
-
-def summing_kernel(function: Callable[P, R_co]) -> Compiled[P, R_co]:
-    """Compile an entry point whose sums over assets may be re-associated, and cache it.
-
-    The sums then become vector instructions. Their order depends on the number of assets, never
-    on the number of environments: a test compares lanes bit for bit.
-    """
-    return cast(
-        "Compiled[P, R_co]",
-        numba.njit(cache=True, error_model="numpy", _nrt=False, fastmath={"reassoc", "nsz"})(
-            function
-        ),
-    )
 
 
 def entry_point(
@@ -70,15 +56,24 @@ def source_digest(*, synthetic: bool) -> str:
         synthetic: Whether it plays synthetic markets, so that their sources count too.
     """
     digest = hashlib.sha256()
+    for path in hashed_sources(synthetic=synthetic):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def hashed_sources(*, synthetic: bool) -> list[Path]:
+    """Return the files that compiled code is in, in a fixed order; see `source_digest`.
+
+    Of synthetic markets these are the generators: solvers beside them may change freely.
+    """
     markets_folder = Path(markets.compiled.__file__).parent
+    folder = markets_folder / "synthetic"
     files = [
         *sorted(Path(__file__).parent.glob("*.py")),
         markets_folder / "compiled.py",
-        markets_folder / "synthetic" / "random.py",
-        markets_folder / "synthetic" / "layout.py",
+        folder / "random.py",
+        folder / "layout.py",
     ]
     if synthetic:
-        files += sorted((markets_folder / "synthetic").glob("*.py"))
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+        files += [folder / "chain.py", *sorted(folder.glob("*_stream.py"))]
+    return files

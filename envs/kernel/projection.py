@@ -10,6 +10,7 @@ from envs.kernel.book import Block, Book, Work
 from envs.kernel.jit import exact, inlined, separate
 from envs.kernel.layout import ActionKind
 from envs.kernel.rules import Rule
+from envs.kernel.sums import row_sum
 
 TOLERANCE = 1e-6
 """Excess over a limit that is scaled away without being counted: float32 rounding."""
@@ -57,15 +58,16 @@ def clip_actions(
 def scale_to_gross(block: Block, work: Work, gross: float) -> None:
     """Scale each lane's weights radially so that sum |w| <= gross; flag lanes above it."""
     for lane in range(block.size):
-        total = 0.0
-        for asset in range(block.width):
-            total += abs(work.target[lane * block.width + asset])
+        first = lane * block.width
+        for element in range(first, first + block.width):
+            work.term[element] = abs(work.target[element])
+        total = row_sum(work.term, first, block.width)
         factor = gross / total if total > gross else 1.0
         work.projected[lane] = larger(
             work.projected[lane], 1.0 if total > gross * (1.0 + TOLERANCE) else 0.0
         )
-        for asset in range(block.width):
-            work.target[lane * block.width + asset] *= factor
+        for element in range(first, first + block.width):
+            work.target[element] *= factor
 
 
 @separate

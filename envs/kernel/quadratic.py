@@ -42,7 +42,7 @@ def add_quadratic_costs(block: Block, work: Work, book: Book) -> None:
             for column in range(assets):
                 product += book.rules_R[matrix + row * assets + column] * work.order[first + column]
             cost = 0.5 * coefficient * work.order[first + row] * product
-            work.cost[first + row] += cost
+            work.slip[first + row] += cost
             work.slippage[lane] += cost
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from envs.kernel.book import BLOCK_ELEMENTS, SINGLE_BLOCK, Block, Book, Option, make_work
 from envs.kernel.episode import begin_episode, clear_record, clear_report
-from envs.kernel.jit import Compiled, kernel, separate, source_digest, summing_kernel
+from envs.kernel.jit import Compiled, kernel, separate, source_digest
 from envs.kernel.layout import Autoreset, Flag, OptionCount, OptionSetting
 from envs.kernel.option import begin_options, next_run, update_options
 from envs.kernel.projection import first_faulty
@@ -79,9 +79,7 @@ def build_run(*, single: bool, generator: int = TABLE) -> Compiled[..., int]:
     """
     digest = source_digest(synthetic=generator != TABLE)
 
-    compiler = kernel if single else summing_kernel
-
-    @compiler
+    @kernel
     def run_lanes(  # noqa: PLR0913, PLR0917 - numba unboxes flat arguments fastest
         actions_M: NDArray[np.float64],
         counts_3N: NDArray[np.int64],
