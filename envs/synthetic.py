@@ -1,6 +1,8 @@
 """A synthetic market with a known answer as a trading problem: its rules, actions and holdings."""
 
+import math
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -38,8 +40,14 @@ TRADE_SCALES = MappingProxyType({"garleanu_pedersen": 1.0, "ornstein_uhlenbeck":
 markets 2 in 10,000 of its trades are larger, and then take two steps: quadratic costs spread a
 trade over many bars, proportional ones let it happen at once when the regime changes. Half a
 holding would cost it 0.4 % of its value in the first market and 14 % in the second."""
-INITIAL_CASH = 1_000_000.0
-"""Money at the start, currency: so much that a ledger of additive prices never nears zero."""
+WEIGHTS_CASH = 1_000_000.0
+"""Money at the start where holdings are weights, currency; nothing depends on it."""
+RESERVE = 100.0
+"""Money at the start where holdings are units, in losses that would be extreme: those of an
+account that is at its limit and loses a standard deviation on every bar that counts. Holdings
+within the limit ruin nobody, and a reward still has ten digits of that deviation."""
+NEGLECTED = 1e-3
+"""Discount factor from which bars do not count."""
 _OVER_ONE = 1.0 + 1e-9
 """Least gross limit with which a purchase may borrow its own cost, so that it fills in full."""
 
@@ -94,6 +102,21 @@ class Problem:
             return self.trade_size
         return TRADE_SCALES[self.world.kind] * self.world.holding_scale
 
+    @cached_property
+    def initial_cash(self) -> float:
+        """Money at the start of an episode, currency.
+
+        Additive markets: `RESERVE` times limit x deviation x bars, with the standard deviation of
+        a bar's price changes summed over the assets, and the bars of an episode or until the
+        discount factor is `NEGLECTED`, whichever are more. It scales with the unit of currency and
+        with the unit of holdings, so that neither matters.
+        """
+        world = self.world
+        if isinstance(world, RegimeGBM):
+            return WEIGHTS_CASH
+        bars = max(self.episode_length, math.log(NEGLECTED) / math.log(world.discount))
+        return RESERVE * world.holding_limit * _change_deviation(world) * bars
+
     def stream(self, *, belief: bool = False) -> Stream:
         """Return the market as the simulator plays it: fresh paths, episode after episode.
 
@@ -111,7 +134,7 @@ class Problem:
             episode=EpisodeConfig(
                 length=self.episode_length,
                 random_start=False,
-                initial_cash=INITIAL_CASH,
+                initial_cash=self.initial_cash,
                 ruin_fraction=0.0,
             ),
         )
@@ -184,3 +207,19 @@ class Problem:
         weight_NA: NDArray[np.float64] = simulator.shares_NA * close_NA
         weight_NA /= simulator.equity_N[:, None]
         return weight_NA
+
+
+def _change_deviation(world: GarleanuPedersen | OrnsteinUhlenbeck) -> float:
+    """Return the standard deviation of a bar's price changes, currency, summed over the assets.
+
+    That of the regime in which it is largest, the predictable part included; of a price that
+    reverts to a mean that switches, from the farthest mean.
+    """
+    variance_KA = np.diagonal(world.stream().covariance_KAA, axis1=1, axis2=2)
+    if isinstance(world, GarleanuPedersen):
+        predicted_KA = (world.system.loading_KAS**2).sum(axis=2)
+    else:
+        mean_K = np.array(world.mean)
+        reach_K = np.abs(mean_K[:, None] - mean_K).max(axis=1) + world.price_deviation.max()
+        predicted_KA = (np.array(world.speed) * reach_K)[:, None] ** 2
+    return float(np.sqrt(variance_KA + predicted_KA).max(axis=0).sum())

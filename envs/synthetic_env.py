@@ -195,7 +195,7 @@ class GarleanuPedersenEnv(SyntheticEnv):
     ## Oracle
     `world.oracle("known")`: x_t = J_k^-1 (Lambda_k x_{t-1} + H_k f_t) with J, H of coupled Riccati
     equations. `world.oracle("belief")`, for the regime hidden: the same with the filter's
-    probabilities in place of certainty, exact where neither Sigma nor Lambda depends on k.
+    probabilities in place of certainty; refused where Sigma or Lambda depends on k.
 
     >>> from envs.synthetic_env import GarleanuPedersenEnv
     >>> env = GarleanuPedersenEnv()
@@ -209,7 +209,8 @@ class GarleanuPedersenEnv(SyntheticEnv):
     ## Start and end of an episode
     No holdings; k_0 and f_0 from their stationary laws (frozen regimes: uniform). Every episode is
     a fresh path, drawn from (seed, lane, number of the episode) alone. Truncated after
-    `episode_length` steps; terminated only if the million of currency at the start is lost.
+    `episode_length` steps; terminated only if all of `problem.initial_cash` is lost, a hundred
+    times what holdings at their limits lose if every bar goes against them.
 
     ## Info
     As `TradingEnv`, with `expected_reward` (of the last step given the state at its decision, k_t
@@ -276,9 +277,10 @@ class OrnsteinUhlenbeckEnv(SyntheticEnv):
 
     ## Oracle
     `world.oracle("known")`: a no-trade band [l_k(C), h_k(C)], by dynamic programming: inside of it
-    nothing is traded, outside to its nearest edge. `world.oracle("belief")`, for the regime
-    hidden: the same with edges that depend on the filter's probability, for one asset and two
-    regimes. A dead zone lets a noisy policy do nothing, as the best one does most of the time.
+    nothing is traded, outside to its nearest edge; for independent shocks.
+    `world.oracle("belief")`, for the regime hidden: the same with edges that depend on the
+    filter's probability, for one asset and two regimes. A dead zone lets a noisy policy do
+    nothing, as the best one does most of the time.
 
     >>> from envs.synthetic_env import OrnsteinUhlenbeckEnv
     >>> env = OrnsteinUhlenbeckEnv()
@@ -349,13 +351,14 @@ class RegimeGBMEnv(SyntheticEnv):
     ## Reward
         log(E_{t+1} / E_t),    E_{t+1} / E_t = 1 + w'R - c sum_i abs(w_i - w_i before the trade)
 
-    with c = `world.cost_bps` 1e-4. With `expected_reward=True`, its expectation given k_t and w.
-    The objective is E sum_t delta^t reward_t, delta = `world.discount`.
+    with c = `world.cost_bps` 1e-4. With `expected_reward=True`, its expectation given k_t and w,
+    for one asset; of several it is not known, and asking for it is an error. The objective is
+    E sum_t delta^t reward_t, delta = `world.discount`.
 
     ## Oracle
     `world.oracle("known")` and `world.oracle("belief")`: without costs the growth-optimal (Kelly)
-    weights, with costs and one asset a no-trade band of weights by dynamic programming (under
-    belief: of two regimes).
+    weights of up to four assets, with costs and one asset a no-trade band of weights by dynamic
+    programming (under belief: of two regimes).
 
     >>> from envs.synthetic_env import RegimeGBMEnv
     >>> env = RegimeGBMEnv(regime="belief", world={"cost_bps": 0.0})
@@ -371,7 +374,7 @@ class RegimeGBMEnv(SyntheticEnv):
     `GarleanuPedersenEnv`; terminated only where everything is lost.
 
     ## Info
-    As `GarleanuPedersenEnv`.
+    As `GarleanuPedersenEnv`; `expected_reward` is known for one asset, and NaN with several.
 
     ## Arguments
     As `GarleanuPedersenEnv` without `trade_size` and `dead_zone`, with `world` a `RegimeGBM` or a

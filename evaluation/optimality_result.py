@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from evaluation.bootstrap import Interval
 from evaluation.judge import finite
-from evaluation.optimality_scores import Earned, OptimalityConfig, Scores
+from evaluation.optimality_scores import NEGLECTED, Earned, OptimalityConfig, Scores
 from evaluation.optimality_states import Slice, median_position
 from evaluation.optimality_statistics import mean_interval, optimality_ratio, undefined_because
 from markets.atomic import whole_file
@@ -162,10 +162,26 @@ class OptimalityEvaluation:
         known, belief = (self._values([self.oracles[name]]) for name in ("known", "belief"))
         return mean_interval(known - belief, self.config.bootstrap)
 
+    @property
+    def remainder(self) -> float:
+        """Discount factor of the first bar that episodes leave out."""
+        return float(self.discount**self.length)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether episodes are so long that computed values, which are without end, apply."""
+        return self.remainder <= NEGLECTED * (1.0 + 1e-9)
+
     @cached_property
     def checks(self) -> tuple[Check, ...]:
-        """Oracles' computed values beside the simulated ones."""
-        found = []
+        """Oracles' computed values beside the simulated ones; none where episodes are too short.
+
+        From a flat start the first bars earn less than later ones, so that a short episode's mean
+        is another quantity than the value.
+        """
+        found: list[Check] = []
+        if not self.comparable:
+            return ()
         for name, value in self.computed.items():
             values_E = self._values([self.oracles[name]])[0]
             error = float(values_E.std(ddof=1)) / math.sqrt(len(values_E))
@@ -277,6 +293,7 @@ class OptimalityEvaluation:
             "undefined": self.undefined,
             "price_of_not_knowing": None if price is None else asdict(price),
             "checks": [asdict(check) | {"z": check.z} for check in self.checks],
+            "computed": dict(self.computed),
             "table": [asdict(row) for row in self.table],
             "market": self.market,
             "problem": self.problem,
@@ -402,13 +419,27 @@ def _notes(found: OptimalityEvaluation) -> Iterator[str]:
                 f"The value of the oracle ({check.name}) by mathematics, {check.value:.4g}, is "
                 f"{abs(check.z):.1f} standard errors from its ledger's, {check.simulated:.4g}."
             )
-    ruined = sum(scores.ruined for scores in found.agents)
-    if ruined:
-        total = len(found.agents) * found.config.episodes
-        yield f"{ruined} of {total:,} episodes of the agent ended in ruin, and earn nothing since."
+    if found.computed and not found.comparable:
+        yield (
+            "The oracles' values by mathematics are not compared: episodes too short (discount "
+            f"factor {found.remainder:.2g} at their end, {NEGLECTED:g} is needed)."
+        )
+    yield from _ruins(found)
     outside = max(scores.projected for scores in found.agents)
     if outside > 0.01:
         yield f"Up to {outside:.0%} of the agent's actions were outside their limits."
+
+
+def _ruins(found: OptimalityEvaluation) -> Iterator[str]:
+    """Ruined episodes of the agent, then of the oracles and rules that it is compared with."""
+    policies = {"the agent": found.agents}
+    policies |= {f"the oracle ({name})": (scores,) for name, scores in found.oracles.items()}
+    policies |= {f"the rule {name}": (scores,) for name, scores in found.rules.items()}
+    for name, played in policies.items():
+        ruined = sum(scores.ruined for scores in played)
+        if ruined:
+            total = len(played) * found.config.episodes
+            yield f"{ruined} of {total:,} episodes of {name} ended in ruin, and earn nothing since."
 
 
 def _mean(values: Iterable[Array]) -> float:

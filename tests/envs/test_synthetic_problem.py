@@ -1,5 +1,6 @@
 """A synthetic market as a trading problem: inverse actions and rules."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,49 @@ def test_trade_sizes() -> None:
             size=scale, limit=world.holding_limit, dead_zone=0.1, unit=world.holding_scale
         )
         assert Problem(world, trade_size=0.3).size == 0.3
+
+
+@pytest.mark.parametrize("kind", ["garleanu_pedersen", "ornstein_uhlenbeck"])
+def test_cash_scales_with_the_unit_of_currency_and_of_holdings(kind: str) -> None:
+    """Prices in other units of currency (c), and assets that are split into h parts each."""
+
+    def cash(c: float, h: float) -> float:
+        # A part costs and moves c / h; what is maximised is in currency.
+        if kind == "garleanu_pedersen":
+            loadings = ((0.2 * c / h, 0.0), (-0.15 * c / h, 0.2 * c / h))
+            world: GarleanuPedersen | OrnsteinUhlenbeck = GarleanuPedersen(
+                loadings=loadings, covariance=(c / h) ** 2, cost=10.0 / c, risk_aversion=1.0 / c
+            )
+        else:
+            world = OrnsteinUhlenbeck(
+                mean=(c / h, -2.0 * c / h), volatility=(c / h, 1.5 * c / h), cost=0.3 * c / h,
+                risk_aversion=0.1 / c, limit=8.0 * h,
+            )  # fmt: skip
+        return Problem(world).trading().episode.initial_cash
+
+    assert cash(1e6, 1.0) == pytest.approx(1e6 * cash(1.0, 1.0), rel=1e-9)
+    assert cash(1.0, 1e3) == pytest.approx(cash(1.0, 1.0), rel=1e-9)
+    assert cash(1e-6, 1e3) == pytest.approx(1e-6 * cash(1.0, 1.0), rel=1e-9)
+
+
+def test_cash_by_hand() -> None:
+    """RESERVE x limit x deviation x bars; two assets need twice as much."""
+    one = OrnsteinUhlenbeck(
+        speed=(0.5,), mean=(3.0,), volatility=(2.0,), transition=((1.0,),), limit=4.0, discount=0.9
+    )
+    # Stationary deviation 2 / sqrt(0.75); a change is a shock of 2 and half of the distance.
+    deviation = (4.0 + 0.25 * 4.0 / 0.75) ** 0.5
+    assert Problem(one, episode_length=500).initial_cash == pytest.approx(
+        100.0 * 4.0 * deviation * 500
+    )
+    two = replace(one, assets=2)
+    assert Problem(two, episode_length=500).initial_cash == pytest.approx(
+        2.0 * 100.0 * 4.0 * deviation * 500
+    )
+    # The discount factor is 1e-3 after 65.6 bars, however short the episode.
+    assert Problem(one, episode_length=3).initial_cash == pytest.approx(
+        100.0 * 4.0 * deviation * np.log(1e-3) / np.log(0.9)
+    )
 
 
 def test_problems_are_read_from_mappings() -> None:

@@ -78,7 +78,7 @@ def found() -> OptimalityEvaluation:
         problem={"trade_size": None},
         additive=True,
         length=BARS,
-        discount=0.99,
+        discount=0.8,
         config=CONFIG,
         slices=(piece("Regime 0"), piece("Regime 1")),
     )
@@ -230,6 +230,39 @@ def test_realised_rewards_where_nothing_is_expected(found: OptimalityEvaluation)
     )
     assert "realised rewards" in rough.evidence
     assert any("Expected rewards are not defined" in note for note in rough.notes)
+
+
+def test_agreement_by_hand(found: OptimalityEvaluation) -> None:
+    """R^2 = 1 - (1 - 0)^2 / ((0 - 2)^2 + (4 - 2)^2)."""
+    optimal = replace(found.oracles["known"], holding_LNA=np.array([[[0.0]], [[4.0]]]))
+    agent = replace(found.agents[0], holding_LNA=np.array([[[1.0]], [[4.0]]]))
+    other = replace(found, agents=(agent,), oracles={"known": optimal})
+    assert other.agreement == pytest.approx(0.875)
+    assert other.headline["optimality/holdings_r2"] == pytest.approx(0.875)
+    assert replace(other, agents=(optimal,)).agreement == 1.0
+
+
+def test_short_episodes_are_not_compared(found: OptimalityEvaluation) -> None:
+    assert found.comparable
+    assert [check.name for check in found.checks] == ["known"]
+    # 0.85^40 = 0.0015 is more than 1e-3.
+    short = replace(found, discount=0.85, computed={"known": 0.5})
+    assert short.checks == ()
+    (note,) = short.notes
+    assert "not compared: episodes too short (discount factor 0.0015 at their end" in note
+    render_optimality_report(short)
+
+
+def test_ruins_are_counted_for_everyone(found: OptimalityEvaluation) -> None:
+    ruined = replace(
+        found,
+        oracles={"known": replace(found.oracles["known"], ruined=2)},
+        rules={**found.rules, "myopic": replace(found.rules["myopic"], ruined=3)},
+    )
+    notes = "\n".join(ruined.notes)
+    assert f"2 of {EPISODES} episodes of the oracle (known) ended in ruin" in notes
+    assert f"3 of {EPISODES} episodes of the rule myopic ended in ruin" in notes
+    assert "the agent ended" not in notes
 
 
 def test_a_ledger_that_disagrees_with_the_mathematics_is_told(found: OptimalityEvaluation) -> None:
