@@ -33,8 +33,6 @@ from markets.synthetic.chain import SyntheticMarketError, stationary
 
 Array = NDArray[np.float64]
 
-_REACH = 6.0
-"""Half width of the grid of prices, standard deviations: 2e-9 of the mass is beyond."""
 _LEAST_FINENESS = 2.0
 """Prices to the smallest volatility, below which nothing is solved."""
 MOST_STATES = 4_000
@@ -80,6 +78,8 @@ class Resolution(NamedTuple):
     """Levels of the holding in [-limit, limit]."""
     beliefs: int = 17
     """Probabilities of the second regime in [0, 1] (see `belief_band`)."""
+    reach: float = 6.0
+    """Half width of the grid of prices, standard deviations: 2e-9 of the mass is beyond 6."""
 
 
 DEFAULT = Resolution()
@@ -95,6 +95,8 @@ class Band(NamedTuple):
     """l: buy up to it from below, units."""
     high_RI: Array
     """u: sell down to it from above, units."""
+    row_R: Array
+    """What each row is: the number of the regime, or the probability of the second one."""
     flat_RI: Array
     """Best value with no holding, before trading, currency (summed, not a bar)."""
     value: float
@@ -108,8 +110,8 @@ class Prices:
     is integrated by four Gauss-Legendre points in each cell.
     """
 
-    def __init__(self, spread: Spread, fineness: float, most: int) -> None:
-        low, high = _range(spread)
+    def __init__(self, spread: Spread, resolution: Resolution, most: int) -> None:
+        low, high = _range(spread, resolution.reach)
         smallest = float(spread.volatility_K.min())
         needed = (high - low) / smallest
         if needed * _LEAST_FINENESS > most:
@@ -120,7 +122,7 @@ class Prices:
             )
         # Wide ranges are solved more coarsely, so that they stay a matter of seconds.
         affordable = max(most // 2, math.ceil(needed * _LEAST_FINENESS))
-        count = min(max(math.ceil(needed * fineness) + 1, 41), affordable)
+        count = min(max(math.ceil(needed * resolution.prices) + 1, 41), affordable)
         self.price_I: Array = np.linspace(low, high, count)
         node, weight = np.polynomial.legendre.leggauss(4)
         step = self.price_I[1] - self.price_I[0]
@@ -151,7 +153,7 @@ class Prices:
         return expectation_NI
 
 
-def _range(spread: Spread) -> tuple[float, float]:
+def _range(spread: Spread, reach: float) -> tuple[float, float]:
     """Return the range of prices: of the start's laws, and of the long run with switches."""
     weight_K, keep_K = stationary(spread.transition_KK), 1.0 - spread.speed_K
     pull_K = spread.speed_K * spread.mean_K
@@ -162,16 +164,16 @@ def _range(spread: Spread) -> tuple[float, float]:
     second_K = np.linalg.solve(one - into_KK * keep_K**2, into_KK @ fresh_K)
     centre = float(first_K.sum())
     deviation = math.sqrt(float(second_K.sum()) - centre**2)
-    reach_K = _REACH * spread.deviations
-    low = min(centre - _REACH * deviation, float((spread.mean_K - reach_K).min()))
-    high = max(centre + _REACH * deviation, float((spread.mean_K + reach_K).max()))
+    reach_K = reach * spread.deviations
+    low = min(centre - reach * deviation, float((spread.mean_K - reach_K).min()))
+    high = max(centre + reach * deviation, float((spread.mean_K + reach_K).max()))
     return low, high
 
 
 def solve_known(spread: Spread, resolution: Resolution = DEFAULT) -> Band:
     """Return the band where the regime is known: rows are regimes."""
     regimes = len(spread.speed_K)
-    prices = Prices(spread, resolution.prices, MOST_STATES // regimes)
+    prices = Prices(spread, resolution, MOST_STATES // regimes)
     size = len(prices.price_I)
     drift_KI = spread.speed_K[:, None] * (spread.mean_K[:, None] - prices.price_I)
     step_MM = np.zeros((regimes, size, regimes, size))
@@ -207,7 +209,7 @@ def solve(
     risk_M: Array,
     start_M: Array,
 ) -> Band:
-    """Return the band of a market with M = R * I states.
+    """Return the band of a market with M = R * I states; rows are numbered.
 
     Args:
         spread: costs, limit and discount.
@@ -235,6 +237,7 @@ def solve(
         price_I=price_I,
         low_RI=_crossing(marginal_MX, fine_X, cost).reshape(shape),
         high_RI=_crossing(marginal_MX, fine_X, -cost).reshape(shape),
+        row_R=np.arange(len(flat_M) / len(price_I)),
         flat_RI=flat_M.reshape(shape),
         value=float((1.0 - discount) * (start_M @ flat_M)),
     )

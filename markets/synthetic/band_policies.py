@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from markets.synthetic.band import Band, Spread
 from markets.synthetic.base import Information, World
-from markets.synthetic.chain import SyntheticMarketError, one_hot
+from markets.synthetic.chain import one_hot
+from markets.synthetic.rules import belief_of, knowledge
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,8 @@ class BandOracle:
     def value(self) -> float:
         """(1 - discount) E sum_t discount^t reward_t from a flat start, currency a bar.
 
-        By dynamic programming, averaged over the law of an episode's start.
+        By dynamic programming, averaged over the law of an episode's start; numerically exact to
+        1e-4 of itself where the regime is known, to 3e-4 where it is hidden (see the tests).
         """
         return self.num_assets * self.solution.value
 
@@ -44,8 +46,9 @@ class BandOracle:
                 second of two regimes; broadcasts with the prices.
             prices: closes, currency.
         """
-        rows = len(self.solution.low_RI) - 1
-        position = np.asarray(regime) * (rows if self.information == "belief" else 1.0)
+        row_R = self.solution.row_R
+        known = np.asarray(regime, dtype=np.float64)
+        position = np.interp(known, row_R, np.arange(float(len(row_R))))
         return (
             _between(self.solution, self.solution.low_RI, position, prices),
             _between(self.solution, self.solution.high_RI, position, prices),
@@ -71,21 +74,9 @@ class BandOracle:
         if self.information == "known":
             regime_N: Array = world.regime_N.astype(np.float64)
         else:
-            regime_N = _belief(world)[:, -1]
+            regime_N = belief_of(world)[:, -1]
         low_NA, high_NA = self.band(regime_N[:, None], world.close_NA)
         return np.clip(holding_NA, low_NA, high_NA)
-
-
-@dataclass(frozen=True)
-class DoNothing:
-    """Never trades: the zero of the optimality ratio."""
-
-    information: Information = "known"
-
-    def target(self, world: World, holding_NA: Array) -> Array:
-        """Return the present holdings; see `Solution`."""
-        del world
-        return holding_NA
 
 
 @dataclass(frozen=True)
@@ -114,9 +105,7 @@ class Myopic:
 
     def belief(self, world: World) -> Array:
         """Return what it knows of the regimes as probabilities (N, K)."""
-        if self.information == "known":
-            return one_hot(world.regime_N, len(self.spread.speed_K))
-        return _belief(world)
+        return knowledge(world, self.information, len(self.spread.speed_K))
 
 
 @dataclass(frozen=True)
@@ -155,15 +144,6 @@ class ContinuousBand:
         half_NA = self.half_width(self.myopic.belief(world))
         limit = self.myopic.spread.limit
         return np.clip(np.clip(holding_NA, centre_NA - half_NA, centre_NA + half_NA), -limit, limit)
-
-
-def _belief(world: World) -> Array:
-    if world.belief_NK is None:
-        raise SyntheticMarketError(
-            "belief: the policy acts on filtered probabilities, which this stream does not carry; "
-            "ask for stream(belief=True)"
-        )
-    return world.belief_NK
 
 
 def _forecast(spread: Spread, belief: Array, price: Array) -> tuple[Array, Array]:

@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from markets.compiled import separate
+from markets.synthetic import checks
+from markets.synthetic.chain import SyntheticMarketError
 from markets.synthetic.layout import REGIME, Block, Generator, block_start, features_start
 from markets.synthetic.random import start_key
 
@@ -166,13 +168,47 @@ class SyntheticMarket(ABC):
     def world(self, state_NS: NDArray[np.float64]) -> World:
         """Return the true state behind rows of states."""
 
-    @abstractmethod
     def oracle(self, information: Information) -> Oracle:
         """Return the best policy under some information.
 
+        Args:
+            information: what it knows of the regime: `known`, or `belief` (the filter's).
+
         Raises:
-            SyntheticMarketError: it is not known for these parameters.
+            SyntheticMarketError: other information, or it is not known for these parameters.
         """
+        if information not in get_args(Information):
+            raise SyntheticMarketError(
+                f"information: expected 'known' or 'belief', found {information!r}"
+            )
+        return self._oracle(information)
+
+    @abstractmethod
+    def _oracle(self, information: Information) -> Oracle:
+        """Return the oracle under information that is checked."""
+
+    def price_of_not_knowing(self, *, num_paths: int = 256, seed: int = 0) -> tuple[float, float]:
+        """Return what the known oracle's value exceeds the belief oracle's by, and its error.
+
+        Args:
+            num_paths: independent paths, where only simulation can tell it.
+            seed: of the paths.
+
+        Returns:
+            The gap in the unit of `Oracle.value`, and its standard error by simulation; the error
+            is 0 where both values are computed.
+
+        Raises:
+            SyntheticMarketError: an oracle is missing (see `oracle`), or its value is not known.
+        """
+        del num_paths, seed
+        known, belief = self.oracle("known").value, self.oracle("belief").value
+        if known is None or belief is None:
+            raise SyntheticMarketError(
+                "price_of_not_knowing: expected oracles whose values are known, found "
+                f"{known} and {belief}"
+            )
+        return known - belief, 0.0
 
     @abstractmethod
     def rules(self) -> Mapping[str, Solution]:
@@ -193,10 +229,19 @@ class SyntheticMarket(ABC):
             lane: Number of the lane.
             episode: Number of the lane's episode since its seed.
             belief: Run the Bayes filter even where the features do not show it.
+
+        Raises:
+            SyntheticMarketError: a number is no integer or outside its range.
         """
+        bounds = (("num_bars", num_bars, 1), ("seed", seed, 0), ("lane", lane, 0))
+        # Compiled code checks no index: without a row it would write past the end of the array.
+        bars, *numbers = (
+            checks.integer(name, value, least)
+            for name, value, least in (*bounds, ("episode", episode, 0))
+        )
         stream = self.stream(belief=belief)
-        state_TS = np.zeros((num_bars, stream.state_size))
-        _recorder(*self.compiled())(stream.parameters_Q, state_TS, seed, lane, episode)
+        state_TS = np.zeros((bars, stream.state_size))
+        _recorder(*self.compiled())(stream.parameters_Q, state_TS, *numbers)
         assets, first = stream.num_assets, features_start(stream.num_assets)
         drift = block_start(Block.DRIFT, assets)
         state_TS.flags.writeable = False

@@ -11,14 +11,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from markets.compiled import separate
-from markets.errors import MarketDataError
+from markets.synthetic.checks import SyntheticMarketError, numbers
+
+__all__ = [
+    "TOLERANCE",
+    "SyntheticMarketError",
+    "check_length",
+    "check_transition",
+    "one_hot",
+    "pack_chain",
+    "packed_size",
+    "pick",
+    "start_belief",
+    "stationary",
+    "sticky_transition",
+    "transition_matrix",
+    "update_belief",
+]
 
 TOLERANCE = 1e-9
 """Largest deviation of a row's sum from 1."""
-
-
-class SyntheticMarketError(MarketDataError):
-    """Parameters of a synthetic market that make no sense; names the parameter and its value."""
 
 
 def check_transition(name: str, transition: ArrayLike) -> NDArray[np.float64]:
@@ -28,7 +40,7 @@ def check_transition(name: str, transition: ArrayLike) -> NDArray[np.float64]:
         SyntheticMarketError: not square, a probability outside [0, 1], or a row that does not sum
             to 1.
     """
-    matrix = np.array(transition, dtype=np.float64)
+    matrix = numbers(name, transition)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise SyntheticMarketError(f"{name}: expected a square matrix, found shape {matrix.shape}")
     faulty = ~(np.isfinite(matrix) & (matrix >= 0.0) & (matrix <= 1.0))
@@ -59,20 +71,79 @@ def sticky_transition(num_regimes: int, stay: float) -> tuple[tuple[float, ...],
     )
 
 
+def transition_matrix(
+    values: float | Sequence[Sequence[float]], num_regimes: int, counted: str
+) -> NDArray[np.float64]:
+    """Return the transition matrix (K, K) of a matrix, or of the probability of staying.
+
+    Args:
+        values: the parameter `transition`.
+        num_regimes: K.
+        counted: name of the parameter that tells K, for messages.
+
+    Raises:
+        SyntheticMarketError: another size, or no probabilities.
+    """
+    if isinstance(values, int | float):
+        if not 0.0 <= values <= 1.0:
+            raise SyntheticMarketError(
+                f"transition: expected a probability in [0, 1], found {values}"
+            )
+        return check_transition("transition", sticky_transition(num_regimes, float(values)))
+    transition_KK = check_transition("transition", values)
+    if len(transition_KK) != num_regimes:
+        raise SyntheticMarketError(
+            f"transition: expected {num_regimes} regimes (as in {counted}), found "
+            f"{len(transition_KK)}; a number, the probability of staying, suits any number of them"
+        )
+    return transition_KK
+
+
 def stationary(transition_KK: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the stationary probabilities (K,).
 
-    Where there are several (regimes that are never left), the limit from uniform probabilities:
-    frozen regimes are drawn uniformly.
+    Where there are several (regimes that are never left), the long-run average from uniform
+    probabilities: frozen regimes are drawn uniformly. No step subtracts, so that even slow chains
+    keep every digit. Source: Grassmann, Taksar & Heyman (1985), Operations Research 33.
     """
-    size = len(transition_KK)
-    start = np.full(size, 1.0 / size)
-    # The Cesaro limit of start P^n, which every chain has, as a resolvent.
-    small = 1e-9
-    resolvent = np.linalg.solve((np.eye(size) * (1.0 + small) - transition_KK).T, small * start)
-    positive = np.clip(resolvent, 0.0, None)
-    probabilities: NDArray[np.float64] = positive / positive.sum()
-    return probabilities
+    rate_KK = np.array(transition_KK, dtype=np.float64)
+    reach_KK = _reachable(rate_KK)
+    returns_K = (reach_KK <= reach_KK.T).all(axis=1)
+    mass_K = np.full(len(rate_KK), 1.0 / len(rate_KK))
+    # Transient regimes, one after the other, hand on their mass and their transitions.
+    for regime in np.flatnonzero(~returns_K):
+        out_K = rate_KK[regime].copy()
+        out_K[regime] = 0.0
+        out_K /= out_K.sum()
+        mass_K += mass_K[regime] * out_K
+        rate_KK += np.outer(rate_KK[:, regime], out_K)
+        mass_K[regime], rate_KK[:, regime] = 0.0, 0.0
+    law_K = np.zeros(len(rate_KK))
+    for regime in np.flatnonzero(returns_K):
+        together = np.flatnonzero(reach_KK[regime])
+        if regime == together[0]:
+            law_K[together] = mass_K[together].sum() * _eliminate(rate_KK[together][:, together])
+    return law_K
+
+
+def _reachable(transition_KK: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return whether regime j may follow k at any time, the present included: (K, K)."""
+    reach_KK = (transition_KK > 0.0) | np.eye(len(transition_KK), dtype=np.bool_)
+    for _ in range(len(transition_KK).bit_length()):
+        reach_KK = reach_KK @ reach_KK
+    return reach_KK
+
+
+def _eliminate(rate_KK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the stationary probabilities (K,) of a chain in which every regime follows any."""
+    for last in range(len(rate_KK) - 1, 0, -1):
+        rate_KK[:last, last] /= rate_KK[last, :last].sum()
+        rate_KK[:last, :last] += np.outer(rate_KK[:last, last], rate_KK[last, :last])
+    law_K = np.ones(len(rate_KK))
+    for regime in range(1, len(rate_KK)):
+        law_K[regime] = law_K[:regime] @ rate_KK[:regime, regime]
+    normalised_K: NDArray[np.float64] = law_K / law_K.sum()
+    return normalised_K
 
 
 def pack_chain(transition_KK: NDArray[np.float64]) -> list[float]:

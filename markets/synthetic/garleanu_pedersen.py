@@ -47,10 +47,9 @@ from markets.synthetic.base import (
 )
 from markets.synthetic.chain import (
     SyntheticMarketError,
-    check_transition,
     one_hot,
     stationary,
-    sticky_transition,
+    transition_matrix,
 )
 from markets.synthetic.checks import definite_matrices, finite_array
 from markets.synthetic.garleanu_pedersen_stream import Places, advance, begin, pack
@@ -60,8 +59,9 @@ from markets.synthetic.moments import (
     holding_deviation,
     optimal_rule,
 )
-from markets.synthetic.quadratic import DoNothing, QuadraticPolicy, belief_of
+from markets.synthetic.quadratic import QuadraticPolicy
 from markets.synthetic.riccati import JumpSystem, Riccati, solve
+from markets.synthetic.rules import DoNothing, belief_of
 
 __all__ = ["GarleanuPedersen", "advance", "begin"]
 
@@ -147,7 +147,7 @@ class GarleanuPedersen(SyntheticMarket):
             cost_KAA=definite_matrices("cost", self.cost, covariance_KAA, num_regimes),
             risk_aversion=self.risk_aversion,
             discount=self.discount,
-            transition_KK=_transition(self.transition, num_regimes),
+            transition_KK=transition_matrix(self.transition, num_regimes, "loadings"),
         )
 
     @cached_property
@@ -208,7 +208,7 @@ class GarleanuPedersen(SyntheticMarket):
             belief_NK=belief_NK if filtered else None,
         )
 
-    def oracle(self, information: Information) -> Oracle:
+    def _oracle(self, information: Information) -> Oracle:
         """Return the best policy under some information.
 
         Raises:
@@ -261,7 +261,7 @@ class GarleanuPedersen(SyntheticMarket):
         return rules
 
     def price_of_not_knowing(self, *, num_paths: int = 256, seed: int = 0) -> tuple[float, float]:
-        """Estimate what the known oracle's value exceeds the belief oracle's by, by simulation.
+        """Estimate it by simulation, as the belief oracle's value is not known; see the base class.
 
         With e_t = sum_k (1{k_t = k} - pi_{t,k}) H_k f_t, the gap of the two discounted sums is
         E sum_t delta^t 1/2 e_t' J^-1 e_t: both are half the discounted sum of h' J^-1 h, with h
@@ -324,6 +324,14 @@ def _average(matrix_KAA: Array, probability_K: Array) -> Array:
 
 def _loadings(values: Matrix | Matrices) -> Array:
     loadings = finite_array("loadings", values)
+    if loadings.ndim not in (2, 3):
+        raise SyntheticMarketError(
+            f"loadings: expected K x S, or K x A x S, found shape {loadings.shape}"
+        )
+    if not loadings.any():
+        raise SyntheticMarketError(
+            f"loadings: expected one that is not 0, found {values}: there is nothing to earn"
+        )
     return loadings[:, None, :] if loadings.ndim == 2 else loadings
 
 
@@ -342,22 +350,6 @@ def _persistence(values: Vector | Matrix, num_regimes: int, num_signals: int) ->
             f"found {reversion[faulty][0]}"
         )
     return np.array(np.broadcast_to(1.0 - reversion, (num_regimes, num_signals)))
-
-
-def _transition(values: float | Matrix, num_regimes: int) -> Array:
-    if isinstance(values, float):
-        if not 0.0 <= values <= 1.0:
-            raise SyntheticMarketError(
-                f"transition: expected a probability in [0, 1], found {values}"
-            )
-        return check_transition("transition", sticky_transition(num_regimes, values))
-    transition_KK = check_transition("transition", finite_array("transition", values))
-    if len(transition_KK) != num_regimes:
-        raise SyntheticMarketError(
-            f"transition: expected {num_regimes} regimes (as in loadings), "
-            f"found {len(transition_KK)}"
-        )
-    return transition_KK
 
 
 def _view_names(regime: RegimeView, num_regimes: int) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """The parameters of `RegimeGBM` as checked arrays."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.synthetic.chain import SyntheticMarketError, check_length, check_transition
+from markets.synthetic.chain import SyntheticMarketError, check_length, transition_matrix
+from markets.synthetic.checks import correlation_matrix
 
 SAFE_DEVIATIONS = 8.0
 """Returns within so many standard deviations must not ruin an account at its limit."""
@@ -61,12 +61,12 @@ class Law:
         return covariance
 
 
-@cache
+@lru_cache(maxsize=256)
 def build_law(
     drift: PerRegime,
     volatility: PerRegime,
     correlation: tuple[tuple[float, ...], ...] | None,
-    transition: tuple[tuple[float, ...], ...],
+    transition: float | tuple[tuple[float, ...], ...],
 ) -> Law:
     """Check the parameters against each other and return them as read-only arrays.
 
@@ -74,17 +74,20 @@ def build_law(
         SyntheticMarketError: shapes disagree, drift <= -1, volatility <= 0, a correlation that is
             not positive definite, a transition matrix that is none.
     """
-    _refuse_ragged("transition", transition)
-    _refuse_ragged("correlation", correlation or ())
-    transition_KK = check_transition("transition", transition)
-    check_length("drift", drift, len(transition_KK))
-    check_length("volatility", volatility, len(transition_KK))
+    check_length("volatility", volatility, len(drift))
+    transition_KK = transition_matrix(transition, len(drift), "drift")
     size = _num_assets(drift, volatility, correlation)
     drift_KA = _broadcast("drift", drift, size)
     _refuse("drift", drift_KA, drift_KA > -1.0, "> -1")
     volatility_KA = _broadcast("volatility", volatility, size)
     _refuse("volatility", volatility_KA, volatility_KA > 0.0, "> 0")
-    law = Law(drift_KA, volatility_KA, _root(correlation, size), transition_KK)
+    root_AA = np.linalg.cholesky(correlation_matrix(correlation, size)).astype(np.float64)
+    law = Law(
+        drift_KA,
+        volatility_KA,
+        root_AA,
+        transition_KK,
+    )
     for array in vars(law).values():
         array.flags.writeable = False
     return law
@@ -128,13 +131,6 @@ def check_ruin(law: Law, limit: float, cost: float) -> None:
         )
 
 
-def _refuse_ragged(name: str, matrix: Sequence[Sequence[float]]) -> None:
-    if len({len(row) for row in matrix}) > 1:
-        raise SyntheticMarketError(
-            f"{name}: expected rows of one length, found {[len(row) for row in matrix]}"
-        )
-
-
 def _num_assets(
     drift: PerRegime,
     volatility: PerRegime,
@@ -167,27 +163,3 @@ def _refuse(
             f"{name}[{regime}]: expected {expected}, found {array_KA[regime, asset]}"
             f" (asset {asset})"
         )
-
-
-def _root(correlation: tuple[tuple[float, ...], ...] | None, size: int) -> NDArray[np.float64]:
-    """Return the lower Cholesky root of the correlation matrix."""
-    if correlation is None:
-        return np.eye(size)
-    matrix = np.array(correlation, dtype=np.float64)
-    if matrix.shape != (size, size):
-        raise SyntheticMarketError(
-            f"correlation: expected shape {(size, size)}, found {matrix.shape}"
-        )
-    if not (np.isfinite(matrix).all() and np.allclose(matrix, matrix.T, rtol=0.0, atol=1e-12)):
-        raise SyntheticMarketError(f"correlation: expected a symmetric matrix, found {correlation}")
-    if not np.allclose(np.diag(matrix), 1.0, rtol=0.0, atol=1e-12):
-        raise SyntheticMarketError(
-            f"correlation: expected a diagonal of 1, found {np.diag(matrix).tolist()}"
-        )
-    smallest = float(np.linalg.eigvalsh(matrix)[0])
-    if smallest <= 1e-10:
-        raise SyntheticMarketError(
-            "correlation: expected a positive definite matrix, found a smallest eigenvalue of"
-            f" {smallest:.3g}"
-        )
-    return np.linalg.cholesky(matrix).astype(np.float64)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.synthetic.base import Information, Oracle, Solution, World
-from markets.synthetic.chain import SyntheticMarketError, one_hot, stationary
+from markets.synthetic.chain import SyntheticMarketError, stationary
 from markets.synthetic.gbm_laws import Law
 from markets.synthetic.growth_band import Band, solve_band
-from markets.synthetic.kelly import growth, growth_optimal
+from markets.synthetic.kelly import MAX_ASSETS, growth, growth_optimal
+from markets.synthetic.rules import DoNothing, belief_of, knowledge
 
 _LATTICE = 513
 """Beliefs of two hidden regimes at which the growth-optimal weights are tabulated."""
@@ -62,21 +63,6 @@ def kelly_of_belief(law: Law, limit: float, belief_NK: NDArray[np.float64]) -> N
     return growth_optimal(law, belief_NK, limit)
 
 
-def beliefs_of(world: World, information: Information, num_regimes: int) -> NDArray[np.float64]:
-    """Return what a solution knows of the regime, as probabilities (N, K).
-
-    Raises:
-        SyntheticMarketError: a belief is needed, and the stream did not filter.
-    """
-    if information == "known":
-        return one_hot(world.regime_N, num_regimes)
-    if world.belief_NK is None:
-        raise SyntheticMarketError(
-            "world.belief_NK: expected filtered probabilities (stream(belief=True)), found None"
-        )
-    return world.belief_NK
-
-
 @dataclass(frozen=True)
 class Kelly:
     """Growth-optimal weights that ignore costs: the oracle where trading is free.
@@ -96,7 +82,7 @@ class Kelly:
         if self.information == "known":
             weights_NA: NDArray[np.float64] = kelly_weights(law, limit)[world.regime_N]
             return weights_NA
-        return kelly_of_belief(law, limit, beliefs_of(world, "belief", law.num_regimes))
+        return kelly_of_belief(law, limit, belief_of(world))
 
     @cached_property
     def value(self) -> float | None:
@@ -157,7 +143,7 @@ class NoTradeBand:
     def target(self, world: World, holding_NA: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weights (N, 1) of the equity before costs that lead to the nearest edge."""
         law, limit = self.problem.law, self.problem.limit
-        low_N, high_N = self.solution.edges_of(beliefs_of(world, self.information, law.num_regimes))
+        low_N, high_N = self.solution.edges_of(knowledge(world, self.information, law.num_regimes))
         low_N = np.clip(low_N + self.low_shift, -limit, limit)
         high_N = np.maximum(np.clip(high_N + self.high_shift, -limit, limit), low_N)
         held_N, cost = holding_NA[:, 0], self.problem.cost
@@ -184,15 +170,21 @@ def oracle_for(problem: Problem, information: Information) -> Oracle:
     """Return the growth-optimal policy under some information.
 
     Raises:
-        SyntheticMarketError: costs with several assets, or with three regimes that are hidden.
+        SyntheticMarketError: costs with several assets, or with three regimes that are hidden; no
+            costs with more than `MAX_ASSETS` assets.
     """
     law = problem.law
     if problem.cost == 0.0:
+        if law.num_assets > MAX_ASSETS:
+            raise SyntheticMarketError(
+                f"drift: the oracle without costs exists for up to {MAX_ASSETS} assets, found"
+                f" {law.num_assets} assets"
+            )
         return Kelly(problem, information)
     if law.num_assets > 1:
         raise SyntheticMarketError(
             f"cost_bps: the oracle with costs exists for one asset, found {law.num_assets} assets;"
-            " without costs (cost_bps=0) it exists for up to 4"
+            f" without costs (cost_bps=0) it exists for up to {MAX_ASSETS}"
         )
     if information == "belief" and law.num_regimes > 2:
         raise SyntheticMarketError(
@@ -200,18 +192,6 @@ def oracle_for(problem: Problem, information: Information) -> Oracle:
             f" {law.num_regimes}; it exists with the regime known, and without costs"
         )
     return NoTradeBand(problem, information)
-
-
-@dataclass(frozen=True)
-class DoNothing:
-    """Cash."""
-
-    information: Information = "known"
-
-    def target(self, world: World, holding_NA: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return weights of 0."""
-        del world
-        return np.zeros_like(holding_NA)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ policy holds still inside a no-trade band and trades to its nearest edge otherwi
 
 import math
 from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, ClassVar, Literal
+from dataclasses import replace
+from functools import lru_cache
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from markets.synthetic.band import Band, Spread, solve_known
-from markets.synthetic.band_policies import BandOracle, ContinuousBand, DoNothing, Myopic
+from markets.synthetic.band_policies import BandOracle, ContinuousBand, Myopic
 from markets.synthetic.base import (
     Advance,
     Information,
@@ -34,12 +35,14 @@ from markets.synthetic.belief_band import solve_belief
 from markets.synthetic.chain import (
     SyntheticMarketError,
     check_length,
-    check_transition,
     pack_chain,
     stationary,
+    transition_matrix,
 )
+from markets.synthetic.checks import correlation_matrix
 from markets.synthetic.layout import Generator, features_start
 from markets.synthetic.ornstein_uhlenbeck_stream import VIEWS, advance, begin
+from markets.synthetic.rules import DoNothing
 
 _Speed = Annotated[float, Field(gt=0.0, lt=2.0)]
 _Level = Annotated[float, Field(allow_inf_nan=False)]
@@ -81,8 +84,9 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     """m_k, currency."""
     volatility: tuple[_Positive, ...] = (1.0, 1.5)
     """sigma_k, standard deviation of a bar's shock, currency."""
-    transition: _Matrix = ((0.98, 0.02), (0.04, 0.96))
-    """P[k, j] = P(k_{t+1} = j | k_t = k); rows sum to 1."""
+    transition: float | _Matrix = ((0.98, 0.02), (0.04, 0.96))
+    """P[k, j] = P(k_{t+1} = j | k_t = k); rows sum to 1. Or the probability of staying, others
+    being equally likely; at 1 regimes are frozen, drawn uniformly."""
     cost: _NotNegative = 0.3
     """c, cost of trading one unit, currency; 0 = none."""
     risk_aversion: _NotNegative = 0.1
@@ -100,11 +104,9 @@ class OrnsteinUhlenbeck(SyntheticMarket):
 
     def __post_init__(self) -> None:
         """Check what concerns several parameters at once."""
-        for name in ("mean", "volatility", "transition"):
+        for name in ("mean", "volatility"):
             check_length(name, getattr(self, name), len(self.speed))
-        check_transition("transition", self.transition)
-        if self.correlation is not None:
-            _check_correlation(np.array(self.correlation, dtype=np.float64), self.assets)
+        _ = self._chain, self.shock_correlation
 
     @property
     def num_assets(self) -> int:
@@ -147,7 +149,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     @property
     def shock_correlation(self) -> NDArray[np.float64]:
         """Correlation of the shocks."""
-        return np.eye(self.assets) if self.correlation is None else np.array(self.correlation)
+        return correlation_matrix(self.correlation, self.assets)
 
     @property
     def price_deviation(self) -> NDArray[np.float64]:
@@ -156,7 +158,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
 
     @property
     def _chain(self) -> NDArray[np.float64]:
-        return np.array(self.transition, dtype=np.float64)
+        return transition_matrix(self.transition, self.num_regimes, "speed")
 
     def stream(self, *, belief: bool = False) -> Stream:
         """Return the market as the kernel plays it; see the base class."""
@@ -165,7 +167,8 @@ class OrnsteinUhlenbeck(SyntheticMarket):
         symbols = tuple(f"spread_{asset}" for asset in range(self.assets))
         names = [f"{symbol}.{name}" for symbol in symbols for name in ("deviation", "last_change")]
         if self.regime != "hidden":
-            names += [f"regime_{regime}" for regime in range(self.num_regimes)]
+            word = "regime" if self.regime == "known" else "belief"
+            names += [f"{word}_{regime}" for regime in range(self.num_regimes)]
         return Stream(
             generator=self.generator,
             parameters_Q=_pack(self, filtering=filtering),
@@ -196,6 +199,10 @@ class OrnsteinUhlenbeck(SyntheticMarket):
         return features_start(self.assets) + 2 * self.assets + view + self.assets
 
     def oracle(self, information: Information) -> BandOracle:
+        """Return the no-trade band under some information; see `_oracle`."""
+        return cast("BandOracle", super().oracle(information))
+
+    def _oracle(self, information: Information) -> BandOracle:
         """Return the no-trade band, solved once in a process for each set of parameters.
 
         With the regime hidden: for one asset and two regimes (`belief_band`). Elsewhere the
@@ -217,7 +224,9 @@ class OrnsteinUhlenbeck(SyntheticMarket):
                 "oracle('belief'): expected one asset and at most two regimes, found "
                 f"{self.assets} and {self.num_regimes}; oracle('known') is an upper bound"
             )
-        solution = _solve_belief(self) if hidden else _solve_known(self)
+        # One asset's band: what is seen and how many assets there are does not change it.
+        alone = replace(self, regime="known", assets=1, correlation=None)
+        solution = _solve(alone, "belief" if hidden else "known")
         return BandOracle(self.spread, solution, information, self.assets)
 
     def rules(self) -> Mapping[str, Solution]:
@@ -237,39 +246,17 @@ class OrnsteinUhlenbeck(SyntheticMarket):
         return begin, advance
 
 
-def _check_correlation(correlation_AA: NDArray[np.float64], assets: int) -> None:
-    if correlation_AA.shape != (assets, assets):
-        raise SyntheticMarketError(
-            f"correlation: expected shape {(assets, assets)}, found {correlation_AA.shape}"
-        )
-    symmetric = np.allclose(correlation_AA, correlation_AA.T, rtol=0.0, atol=1e-12)
-    if not (symmetric and np.allclose(np.diag(correlation_AA), 1.0, rtol=0.0, atol=1e-12)):
-        raise SyntheticMarketError(
-            "correlation: expected a symmetric matrix with ones on its diagonal, "
-            f"found {correlation_AA.tolist()}"
-        )
-    smallest = float(np.linalg.eigvalsh(correlation_AA)[0])
-    if smallest <= 1e-12:
-        raise SyntheticMarketError(
-            "correlation: expected a positive definite matrix, "
-            f"found the smallest eigenvalue {smallest:.3g}"
-        )
+@lru_cache(maxsize=64)
+def _solve(market: OrnsteinUhlenbeck, information: Information) -> Band:
+    solver = solve_belief if information == "belief" else solve_known
+    return solver(market.spread)
 
 
-@cache
-def _solve_known(market: OrnsteinUhlenbeck) -> Band:
-    return solve_known(market.spread)
-
-
-@cache
-def _solve_belief(market: OrnsteinUhlenbeck) -> Band:
-    return solve_belief(market.spread)
-
-
-@cache
+@lru_cache(maxsize=64)
 def _pack(market: OrnsteinUhlenbeck, *, filtering: bool) -> NDArray[np.float64]:
     """Return what the compiled functions read."""
-    weight_K = stationary(np.array(market.transition, dtype=np.float64))
+    chain_KK = transition_matrix(market.transition, market.num_regimes, "speed")
+    weight_K = stationary(chain_KK)
     mean_K, deviation_K = np.array(market.mean), market.price_deviation
     centre = float(weight_K @ mean_K)
     spread = math.sqrt(float(weight_K @ (deviation_K**2 + (mean_K - centre) ** 2)))
@@ -285,7 +272,7 @@ def _pack(market: OrnsteinUhlenbeck, *, filtering: bool) -> NDArray[np.float64]:
             centre,
             spread,
             change,
-            *pack_chain(np.array(market.transition, dtype=np.float64)),
+            *pack_chain(chain_KK),
             *market.speed,
             *market.mean,
             *market.volatility,

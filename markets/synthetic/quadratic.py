@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.synthetic.base import Information, World
-from markets.synthetic.chain import SyntheticMarketError, one_hot
 from markets.synthetic.moments import LinearRule
 from markets.synthetic.riccati import Riccati
+from markets.synthetic.rules import knowledge
 
 Array = NDArray[np.float64]
 
@@ -64,31 +64,4 @@ class QuadraticPolicy:
         num_regimes = len(self.curvature_KAA)
         if self.weight_K is not None:
             return np.broadcast_to(self.weight_K, (len(world.regime_N), num_regimes))
-        if self.information == "known":
-            return one_hot(world.regime_N, num_regimes)
-        return belief_of(world)
-
-
-@dataclass(frozen=True)
-class DoNothing:
-    """Never trade."""
-
-    information: Information = "known"
-    value: float | None = 0.0
-
-    def target(self, world: World, holding_NA: Array) -> Array:  # noqa: ARG002
-        """Return the present holdings (N, A)."""
-        return holding_NA
-
-
-def belief_of(world: World) -> Array:
-    """Return the filter's belief (N, K).
-
-    Raises:
-        SyntheticMarketError: the stream did not filter.
-    """
-    if world.belief_NK is None:
-        raise SyntheticMarketError(
-            "belief: expected a stream that filters (stream(belief=True)), found none"
-        )
-    return world.belief_NK
+        return knowledge(world, self.information, num_regimes)

@@ -421,6 +421,7 @@ class TestParameters:
             ({"loadings": ((0.1, 0.2), (0.3,))}, "loadings: expected rows of one length"),
             ({"loadings": ((0.1, float("nan")),)}, "loadings: expected finite numbers"),
             ({"loadings": ()}, "loadings: expected"),
+            ({"loadings": ((0.0, 0.0), (0.0, 0.0))}, "expected one that is not 0, .* to earn"),
             ({"transition": 1.2}, r"transition: expected a probability in \[0, 1\], found 1\.2"),
             (
                 {"transition": ((0.5, 0.4, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))},

@@ -136,6 +136,27 @@ def test_documented_values(market: OrnsteinUhlenbeck) -> None:
     assert market.oracle("belief").value == pytest.approx(0.240, abs=5e-4)
 
 
+def test_what_the_band_does_not_depend_on_is_not_solved_again(market: OrnsteinUhlenbeck) -> None:
+    solution = market.oracle("belief").solution
+    for view in ("belief", "hidden"):
+        assert replace(market, regime=view).oracle("belief").solution is solution
+    known = market.oracle("known").solution
+    assert replace(market, assets=3, regime="hidden").oracle("known").solution is known
+
+
+def test_not_knowing_has_the_price_that_the_oracles_tell(market: OrnsteinUhlenbeck) -> None:
+    known, belief = market.oracle("known").value, market.oracle("belief").value
+    assert market.price_of_not_knowing() == (known - belief, 0.0)
+
+
+def test_the_probability_of_staying_is_a_transition() -> None:
+    short = OrnsteinUhlenbeck(transition=0.9)
+    long = replace(short, transition=((0.9, 0.1), (0.1, 0.9)))
+    np.testing.assert_allclose(short.spread.transition_KK, long.spread.transition_KK)
+    one = OrnsteinUhlenbeck(speed=(0.1,), mean=(0.0,), volatility=(1.0,), transition=0.9)
+    np.testing.assert_array_equal(one.spread.transition_KK, [[1.0]])
+
+
 def test_oracle_is_solved_once_and_shows_its_band(market: OrnsteinUhlenbeck) -> None:
     oracle = market.oracle("known")
     assert oracle.solution is OrnsteinUhlenbeck().oracle("known").solution
@@ -251,6 +272,8 @@ def test_views_of_the_regime() -> None:
     np.testing.assert_array_equal(path.features_TC[:, 2:], np.eye(2)[path.world.regime_N])
     hidden = OrnsteinUhlenbeck(regime="hidden")
     assert hidden.stream().feature_names == ("spread_0.deviation", "spread_0.last_change")
+    shown = OrnsteinUhlenbeck(regime="belief").stream().feature_names[2:]
+    assert shown == ("belief_0", "belief_1")
     seen = OrnsteinUhlenbeck(regime="belief").path(50, seed=8, belief=False)
     assert seen.world.belief_NK is not None
     np.testing.assert_allclose(seen.features_TC[:, 2:], seen.world.belief_NK, rtol=1e-6)
@@ -334,7 +357,13 @@ def test_no_belief_oracle(assets: int, regimes: int) -> None:
         ({"volatility": (1.0, float("inf"))}, "volatility"),
         ({"transition": ((0.9, 0.2), (0.1, 0.9))}, r"transition\[0\]: expected .* sum to 1"),
         ({"transition": ((1.1, -0.1), (0.1, 0.9))}, r"transition\[0, 0\]"),
-        ({"transition": ((1.0,),)}, "transition: expected 2 entries, found 1"),
+        (
+            {"transition": ((1.0,),)},
+            r"transition: expected 2 regimes \(as in speed\), found 1; a numb",
+        ),
+        ({"transition": ((0.9, 0.1), (1.0,))}, "transition: expected rows of one length"),
+        ({"transition": 1.1}, r"transition: expected a probability in \[0, 1\], found 1.1"),
+        ({"assets": 2, "correlation": ((1.0, 0.1), (1.0,))}, "correlation: expected rows of one"),
         ({"cost": -0.1}, "cost"),
         ({"cost": float("nan")}, "cost"),
         ({"risk_aversion": -1.0}, "risk_aversion"),
@@ -345,7 +374,10 @@ def test_no_belief_oracle(assets: int, regimes: int) -> None:
         ({"correlation": THREE}, r"correlation: expected shape \(1, 1\)"),
         ({"assets": 2, "correlation": ((1.0, 1.0), (1.0, 1.0))}, "positive definite"),
         ({"assets": 2, "correlation": ((1.0, 0.5), (0.4, 1.0))}, "symmetric"),
-        ({"assets": 2, "correlation": ((2.0, 0.5), (0.5, 2.0))}, "ones on its diagonal"),
+        (
+            {"assets": 2, "correlation": ((2.0, 0.5), (0.5, 2.0))},
+            "correlation: expected a diagonal of 1",
+        ),
         ({"impact": 1.0}, "impact"),
     ],
 )

@@ -1,13 +1,14 @@
 """The solver of the no-trade band against closed forms, brute force and published figures."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from markets.synthetic.band import Resolution, solve, solve_known
-from markets.synthetic.belief_band import solve_belief
+from markets.synthetic.belief_band import Scale
 from markets.synthetic.chain import SyntheticMarketError, stationary
 from markets.synthetic.ornstein_uhlenbeck import OrnsteinUhlenbeck
 
@@ -184,10 +185,31 @@ def test_finer_grids_tell_the_same() -> None:
             )
 
 
-def test_finer_grids_tell_the_same_of_beliefs() -> None:
-    spread = OrnsteinUhlenbeck().spread
-    finer = solve_belief(spread, Resolution(prices=3.0, levels=61, beliefs=23)).value
-    assert OrnsteinUhlenbeck().oracle("belief").value == pytest.approx(finer, rel=1e-3)
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({}, 0.239805),
+        ({"transition": 0.999}, 0.323883),
+        ({"volatility": (0.5, 2.0)}, 0.270949),
+        ({"mean": (5.0, -5.0)}, 0.278771),
+    ],
+    ids=["default", "slow", "volatile", "apart"],
+)
+def test_finer_grids_tell_the_same_of_beliefs(changes: dict[str, Any], value: float) -> None:
+    """Against finer grids (prices=3.6, levels=161, beliefs=31), which take too long here."""
+    assert OrnsteinUhlenbeck(**changes).oracle("belief").value == pytest.approx(value, rel=3e-4)
+
+
+def test_beliefs_are_solved_densely_near_certainty() -> None:
+    scale = Scale.of(np.array([[0.999, 0.001], [0.02, 0.98]]))
+    assert scale == (0.001, 0.02)
+    belief_R = scale.nodes(25)
+    assert belief_R[0] == 0.0
+    assert belief_R[-1] == 1.0
+    step_R = np.diff(scale.place(belief_R))
+    np.testing.assert_allclose(step_R, step_R[0], rtol=1e-9)
+    assert (belief_R < 0.01).sum() > 5
+    assert (belief_R > 0.9).sum() >= 5
 
 
 def test_equal_regimes_need_no_knowledge() -> None:

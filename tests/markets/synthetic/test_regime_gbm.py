@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from markets.synthetic.base import Path
 from markets.synthetic.layout import GOVERNED, REGIME, Block, block_start
+from markets.synthetic.random import start_key
 from markets.synthetic.regime_gbm import START_PRICE, RegimeGBM
 
 PAIR: dict[str, Any] = {
@@ -101,13 +102,29 @@ def test_the_filter_is_bayes_rule_on_the_prices_so_far(pair_path: Path) -> None:
     market = RegimeGBM(**PAIR)
     close, belief = pair_path.world.close_NA[:300].copy(), pair_path.world.belief_NK
     assert belief is not None
-    expected = hamilton(market, close)
-    assert belief[:300] == pytest.approx(expected, abs=1e-8)
-    noise = 0.02 * np.random.default_rng(0).normal(size=(100, 2))
-    close[200:] = close[199] * np.exp(np.cumsum(noise, axis=0))
-    assert not np.array_equal(hamilton(market, close), expected)
-    assert np.array_equal(hamilton(market, close)[:200], expected[:200])
+    assert belief[:300] == pytest.approx(hamilton(market, close), abs=1e-12)
     assert np.array_equal(market.path(200, seed=5).state_TS, pair_path.state_TS[:200])
+
+
+def test_the_filter_knows_nothing_of_the_future() -> None:
+    # Other random numbers after bar 60 are another future; what is believed up to there is one.
+    market = RegimeGBM(**PAIR, regime="belief")
+    stream, (begin, advance) = market.stream(), market.compiled()
+    histories = []
+    for other in (1, 2):
+        state_S, rows = np.zeros(stream.state_size), []
+        key = np.uint64(begin(stream.parameters_Q, state_S, np.uint64(start_key(1, 0, 0))))
+        for bar in range(120):
+            rows.append(state_S.copy())
+            if bar == 60:
+                key = np.uint64(start_key(7, other, 0))
+            key = np.uint64(advance(stream.parameters_Q, state_S, np.uint64(key)))
+        histories.append(market.world(np.array(rows)))
+    first, second = (world.belief_NK for world in histories)
+    assert first is not None
+    assert second is not None
+    assert np.array_equal(first[:61], second[:61])
+    assert (first[61:] != second[61:]).all()
 
 
 def test_the_filter_is_calibrated() -> None:
@@ -195,11 +212,15 @@ def test_the_range_of_a_bar_is_that_of_a_brownian_path() -> None:
         ({"volatility": (0.02, 0.0)}, r"volatility\[1\]: expected > 0, found 0.0"),
         ({"volatility": (0.02, float("nan"))}, r"volatility\[1\]: expected finite"),
         ({"drift": (0.001, -1.0)}, r"drift\[1\]: expected > -1, found -1.0"),
-        ({"drift": (0.001,)}, "drift: expected 2 entries, found 1"),
+        ({"volatility": (0.01,)}, "volatility: expected 2 entries, found 1"),
+        (
+            {"drift": (0.001,), "volatility": (0.01,)},
+            r"transition: expected 1 regimes \(as in drift\), found 2; a number, the probability",
+        ),
         ({"drift": ((0.001, 0.0), (0.0,))}, r"one number of assets >= 1, found \[1, 2\]"),
         ({"transition": ((0.9, 0.2), (0.1, 0.9))}, r"transition\[0\]: .* found a sum of 1.1"),
         ({"transition": ((0.9, 0.1), (1.0,))}, "transition: expected rows of one length"),
-        ({"correlation": ((1.0, 1.2), (1.2, 1.0))}, "correlation: expected a positive definite"),
+        ({"correlation": ((1.0, 1.2), (1.2, 1.0))}, "correlation: expected positive definite"),
         ({"correlation": ((1.0, 0.2), (0.3, 1.0))}, "correlation: expected a symmetric"),
         ({"correlation": ((2.0,),)}, "correlation: expected a diagonal of 1"),
         ({"cost_bps": -1.0}, r"cost_bps: expected a number in \[0, 1000\]"),
@@ -230,6 +251,13 @@ def test_impossible_parameters_are_refused(change: dict[str, Any], message: str)
 def test_impossible_bars_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RegimeGBM().bars(**{"num_bars": 10, "seed": 0, **change})
+
+
+def test_the_probability_of_staying_is_a_transition() -> None:
+    short = RegimeGBM(transition=0.98)
+    assert short.law.transition_KK == pytest.approx(RegimeGBM().law.transition_KK, abs=1e-15)
+    one = RegimeGBM(drift=(0.001,), volatility=(0.01,), transition=0.98)
+    assert np.array_equal(one.law.transition_KK, [[1.0]])
 
 
 def test_parameters_may_come_as_lists() -> None:

@@ -333,9 +333,26 @@ def test_too_many_assets_have_no_growth_optimal_weights() -> None:
         growth_optimal(law, np.array([[0.5, 0.5]]), 1.0)
 
 
+@pytest.mark.parametrize("information", ["known", "belief"])
+def test_too_many_assets_have_no_oracle(information: Information) -> None:
+    market = RegimeGBM(drift=((0.0,) * 5,) * 2, cost_bps=0.0)
+    with pytest.raises(SyntheticMarketError, match=r"up to 4 assets, found 5"):
+        market.oracle(information)
+
+
+def test_not_knowing_has_the_price_that_the_oracles_tell() -> None:
+    known, belief = MARKET.oracle("known").value, MARKET.oracle("belief").value
+    assert known is not None
+    assert belief is not None
+    assert MARKET.price_of_not_knowing() == (known - belief, 0.0)
+    several = RegimeGBM(**PAIR)
+    with pytest.raises(SyntheticMarketError, match="expected oracles whose values are known"):
+        several.price_of_not_knowing()
+
+
 def test_an_oracle_by_belief_needs_a_filter() -> None:
     world = MARKET.path(3, seed=0, belief=False).world
-    with pytest.raises(SyntheticMarketError, match="belief_NK: expected filtered"):
+    with pytest.raises(SyntheticMarketError, match="expected a stream that filters"):
         MARKET.oracle("belief").target(world, np.zeros((3, 1)))
 
 
