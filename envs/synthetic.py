@@ -76,7 +76,8 @@ class Problem:
     """Steps of an episode, bars, >= 1."""
     expected_reward: bool = False
     """Reward a step with its expectation given the state, the regime and the fills, instead of
-    what happened: the same mean, and less variance of a step. Agents see no more than before."""
+    what happened: the same mean, and less variance of a step. Agents see no more than before. Not
+    for several assets of regime_gbm."""
     trade_size: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     """Units that an action of 1 trades, > 0; None = as many typical holdings of the oracle as
     `TRADE_SCALES` says. Additive markets only."""
@@ -91,6 +92,9 @@ class Problem:
             if (found := getattr(self, name)) != default:
                 msg = f"{name}: expected {default} for regime_gbm, whose actions are weights"
                 raise ValueError(f"{msg}, found {found}")
+        if self.expected_reward and self.world.num_assets > 1:
+            msg = "expected_reward: expected False for several assets of regime_gbm, whose expected"
+            raise ValueError(f"{msg} growth is not known, found {self.world.num_assets} assets")
         return self
 
     @property

@@ -104,6 +104,30 @@ def test_expected_rewards_can_be_the_rewards(kind: type[SyntheticVectorEnv]) -> 
         assert first.tobytes() == second.tobytes()
 
 
+def test_expected_growth_of_several_assets_is_not_known() -> None:
+    world = {"drift": ((0.001, 0.0), (-0.002, 0.0)), "volatility": ((0.02, 0.02), (0.04, 0.04))}
+    env = RegimeGBMEnv(world)
+    env.reset(seed=0)
+    *_, info = env.step(np.array([0.1, 0.1]))
+    assert np.isnan(info["expected_reward"])
+    with pytest.raises(ConfigurationError, match=r"expected_reward: .* found 2 assets"):
+        RegimeGBMEnv(world, expected_reward=True)
+
+
+def test_nobody_is_ruined_in_another_currency() -> None:
+    """A limit of 8 units of a price that moves by a million: a bar can lose ten millions."""
+    world = {"mean": (1e6, -2e6), "volatility": (1e6, 1.5e6), "cost": 3e5, "risk_aversion": 1e-7}
+    env = OrnsteinUhlenbeckVectorEnv(16, world, episode_length=50, trade_size=8.0)
+    env.reset(seed=0)
+    least = env.problem.initial_cash
+    for _ in range(50):
+        _, _, terminations, _, _ = env.step(np.ones((16, 1)))
+        assert not terminations.any()
+        least = min(least, float(env.simulator.equity_N.min()))
+    assert least < env.problem.initial_cash - 1e7
+    assert least > 0.99 * env.problem.initial_cash
+
+
 @pytest.mark.parametrize("kind", VECTOR)
 @pytest.mark.parametrize("regime", ["known", "belief", "hidden"])
 def test_lanes_walk_the_paths_of_the_market(kind: type[SyntheticVectorEnv], regime: Any) -> None:

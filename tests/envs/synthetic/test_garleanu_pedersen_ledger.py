@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from envs.simulator import Simulator
 from envs.synthetic import Problem
-from markets.synthetic.base import Information, Solution
+from markets.synthetic.base import Information, Solution, World
+from markets.synthetic.chain import stationary
 from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.quadratic import QuadraticPolicy
 
@@ -41,10 +42,43 @@ WIDE: dict[str, Any] = {
 
 
 class Earned(NamedTuple):
-    """(1 - delta) times each lane's discounted rewards, currency a bar."""
+    """(1 - delta) times each lane's discounted sums, currency a bar."""
 
     expected_N: Array
     realised_N: Array
+    surprise_N: Array
+    """Of x'(P' - E[P' | f, k]): what luck adds to the expected rewards."""
+    control_NC: Array
+    """Martingales of mean zero by the law of the market: products of holdings and signals, regime
+    by regime, less their expectation a bar before. They span the value of a known regime."""
+
+
+def products(regime_NK: Array, mean_NY: Array, covariance_NYY: Array) -> Array:
+    """E[1{k} y_i y_j], (N, C), of a regime k and an independent y."""
+    second_NYY = mean_NY[:, :, None] * mean_NY[:, None, :] + covariance_NYY
+    first, other = np.triu_indices(mean_NY.shape[1])
+    found_NKC = regime_NK[:, :, None] * second_NYY[:, None, first, other]
+    return np.asarray(found_NKC.reshape(len(mean_NY), -1))
+
+
+def surprise_of(
+    world: GarleanuPedersen, before: World | None, after: World, held_NA: Array
+) -> Array:
+    """What the products of (1, x, f') exceed their expectation by; without a past, at the start."""
+    system, (lanes, assets) = world.system, held_NA.shape
+    regime_KK, none_N = np.eye(world.num_regimes), np.zeros((lanes, 1, 1))
+    known_NY = np.concatenate([np.ones((lanes, 1)), held_NA], axis=1)
+    found_NY = np.concatenate([known_NY, after.signal_NF], axis=1)
+    found_NC = products(regime_KK[after.regime_N], found_NY, none_N)
+    keep_NS = np.zeros_like(after.signal_NF)
+    signal_NS, chance_NK = keep_NS, np.tile(stationary(system.transition_KK), (lanes, 1))
+    if before is not None:
+        keep_NS, signal_NS = system.persistence_KS[before.regime_N], before.signal_NF
+        chance_NK = system.transition_KK[before.regime_N]
+    variance_NY = np.concatenate([np.zeros((lanes, assets + 1)), 1.0 - keep_NS**2], axis=1)
+    covariance_NYY = variance_NY[:, :, None] * np.eye(variance_NY.shape[1])
+    mean_NY = np.concatenate([known_NY, keep_NS * signal_NS], axis=1)
+    return found_NC - products(chance_NK, mean_NY, covariance_NYY)
 
 
 def problem_of(world: GarleanuPedersen, bars: int) -> Problem:
@@ -53,7 +87,12 @@ def problem_of(world: GarleanuPedersen, bars: int) -> Problem:
 
 
 def play(
-    world: GarleanuPedersen, solution: Solution, *, lanes: int = LANES, bars: int = BARS
+    world: GarleanuPedersen,
+    solution: Solution,
+    *,
+    lanes: int = LANES,
+    bars: int = BARS,
+    controls: bool = False,
 ) -> Earned:
     """Trade to a solution's targets through the kernel, from a flat start."""
     problem = problem_of(world, bars)
@@ -64,19 +103,43 @@ def play(
         seed=SEED,
         record_expected=True,
     )
-    earned = Earned(np.zeros(lanes), np.zeros(lanes))
-    weight = 1.0 - world.discount
-    for _ in range(bars):
+    expected_N, realised_N, surprise_N = np.zeros((3, lanes))
+    before, weight = world.world(simulator.world_NS.copy()), 1.0 - world.discount
+    control_NC = surprise_of(world, None, before, np.zeros((lanes, world.num_assets)))
+    for bar in range(bars):
         simulator.step(problem.follow(solution, simulator))
-        earned.expected_N[:] += weight * simulator.expected_N
-        earned.realised_N[:] += weight * simulator.reward_N
-        weight *= world.discount
+        expected_N += weight * simulator.expected_N
+        realised_N += weight * simulator.reward_N
+        after, held_NA = world.world(simulator.world_NS.copy()), problem.holdings(simulator)
+        if controls:
+            change_NA = after.close_NA - before.close_NA
+            loading_NAS = world.system.loading_KAS[before.regime_N]
+            change_NA -= np.einsum("nas,ns->na", loading_NAS, before.signal_NF)
+            surprise_N += weight * (held_NA * change_NA).sum(axis=1)
+            later_NC = surprise_of(world, before, after, held_NA)
+            control_NC += world.discount ** (bar + 1) * later_NC
+        before, weight = after, weight * world.discount
     assert simulator.truncated_N.all()
-    return earned
+    return Earned(expected_N, realised_N, surprise_N, control_NC)
 
 
 def error_of(values_N: Array) -> float:
     return float(values_N.std(ddof=1) / len(values_N) ** 0.5)
+
+
+def adjusted(values_N: Array, control_NC: Array) -> tuple[float, float]:
+    """Return the mean of values and its standard error, given controls whose mean is zero.
+
+    The constant of their regression: what moves both alike is taken away, and the mean is kept.
+    """
+    scale_C = control_NC.std(axis=0)
+    used_NC = control_NC[:, scale_C > 1e-12] / scale_C[scale_C > 1e-12]
+    design_NC = np.column_stack([np.ones(len(values_N)), used_NC])
+    coefficient_C, *_ = np.linalg.lstsq(design_NC, values_N, rcond=1e-10)
+    rest_N = values_N - design_NC @ coefficient_C
+    variance = float(rest_N @ rest_N) / (len(values_N) - design_NC.shape[1])
+    inverse_CC = np.linalg.pinv(design_NC.T @ design_NC, rcond=1e-10)
+    return float(coefficient_C[0]), float((variance * inverse_CC[0, 0]) ** 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +162,7 @@ def oracles(world: GarleanuPedersen) -> dict[Information, QuadraticPolicy]:
 def earned(
     world: GarleanuPedersen, oracles: dict[Information, QuadraticPolicy]
 ) -> dict[Information, Earned]:
-    return {name: play(world, oracle) for name, oracle in oracles.items()}
+    return {name: play(world, oracle, controls=True) for name, oracle in oracles.items()}
 
 
 def test_known_oracle_earns_its_closed_form(
@@ -109,19 +172,18 @@ def test_known_oracle_earns_its_closed_form(
     assert value is not None
     # What the episode's end cuts off, of the order of the discount beyond it.
     beyond = 0.99**BARS * value * 1.1
-    for values_N in earned["known"]:
-        assert abs(values_N.mean() + beyond - value) < 3.0 * error_of(values_N)
-        assert error_of(values_N) < 0.04 * value
-    assert earned["known"].expected_N.std() < earned["known"].realised_N.std()
+    mean, error = adjusted(earned["known"].expected_N, earned["known"].control_NC)
+    assert error < 2e-4 * value
+    assert abs(mean + beyond - value) < 3.0 * error + 3e-4 * value
 
 
-def test_realised_rewards_have_the_expected_ones_for_a_mean(
+def test_realised_rewards_are_the_expected_ones_and_luck(
     earned: dict[Information, Earned],
 ) -> None:
-    for values in earned.values():
-        difference_N = values.realised_N - values.expected_N
-        assert abs(difference_N.mean()) < 3.0 * error_of(difference_N)
-        assert difference_N.std() > 0.0
+    for found in earned.values():
+        luck_N = found.realised_N - found.expected_N
+        np.testing.assert_allclose(luck_N, found.surprise_N, atol=1e-8)
+        assert found.expected_N.std() < found.realised_N.std()
 
 
 def test_price_of_not_knowing(world: GarleanuPedersen, earned: dict[Information, Earned]) -> None:
@@ -162,9 +224,12 @@ def test_several_assets_earn_their_closed_form() -> None:
     world = GarleanuPedersen(**WIDE)
     oracle = world.oracle("known")
     assert oracle.value is not None
-    values = play(world, oracle, lanes=600, bars=250)
-    for values_N in values:
-        assert abs(values_N.mean() - oracle.value) < 3.0 * error_of(values_N) + 1e-3 * oracle.value
+    found = play(world, oracle, lanes=600, bars=250, controls=True)
+    mean, error = adjusted(found.expected_N, found.control_NC)
+    assert error < 1e-3 * oracle.value
+    beyond = world.discount**250 * oracle.value
+    assert abs(mean + beyond - oracle.value) < 3.0 * error + 3e-4 * oracle.value
+    np.testing.assert_allclose(found.realised_N, found.expected_N + found.surprise_N, atol=1e-8)
 
 
 def test_a_step_is_the_formula(world: GarleanuPedersen) -> None:

@@ -1,7 +1,7 @@
 """The no-trade band through the kernel's ledger earns what dynamic programming says."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,21 +10,26 @@ from numpy.typing import NDArray
 from envs.simulator import Simulator
 from envs.synthetic import Problem
 from markets.synthetic.base import Information, Solution
+from markets.synthetic.chain import stationary
 from markets.synthetic.ornstein_uhlenbeck import OrnsteinUhlenbeck
 
 Array = NDArray[np.float64]
 
 BARS = 700
 """Steps after which the default discount leaves less than a thousandth."""
-LANES = 1_500
+LANES = 1_000
 SEED = 31
 
 
 class Earned(NamedTuple):
-    """(1 - delta) times each lane's discounted rewards, currency a bar."""
+    """(1 - delta) times each lane's discounted sums, currency a bar."""
 
     expected_N: Array
     realised_N: Array
+    surprise_N: Array
+    """Of x (P' - E[P' | P, k]): what luck adds to the expected rewards."""
+    control_NC: Array
+    """Martingales of the path, of mean zero by the law of the market; empty unless asked for."""
 
 
 def simulator_of(problem: Problem, lanes: int) -> Simulator:
@@ -42,25 +47,113 @@ def problem_of(world: OrnsteinUhlenbeck, bars: int) -> Problem:
     return Problem(world, episode_length=bars, trade_size=2.0 * world.limit)
 
 
+class Controls:
+    """Sums of delta^t (h(s_t, x) - E[h(s_t, x) | what was before]) over functions h.
+
+    Each has mean zero whatever is traded: x is the holding that was carried to the state s_t. The
+    functions span the best value nearly: without a holding, and its rise with one.
+    """
+
+    def __init__(self, world: OrnsteinUhlenbeck) -> None:
+        self._chain_KK = np.array(world.transition)
+        self._flat = world.oracle("known").solution
+        nodes_Q, weight_Q = np.polynomial.hermite_e.hermegauss(12)
+        self._nodes_Q, self._weight_Q = nodes_Q, weight_Q / weight_Q.sum()
+        self._speed_K, self._mean_K, self._volatility_K, self._deviation_K = (
+            np.array(world.speed), np.array(world.mean), np.array(world.volatility),
+            world.price_deviation,
+        )  # fmt: skip
+
+    def start(self, regime_N: Any, price_N: Array) -> Array:
+        """k ~ stationary, P ~ N(m_k, s_k^2)."""
+        flat_N = np.zeros_like(price_N)
+        expected_NC = sum(
+            probability
+            * self._mean(np.eye(2)[[k]], flat_N + self._mean_K[k], flat_N + deviation, flat_N)
+            for k, (probability, deviation) in enumerate(
+                zip(stationary(self._chain_KK), self._deviation_K, strict=True)
+            )
+        )
+        found_NC = self._mean(np.eye(2)[regime_N], price_N, flat_N, flat_N)
+        return np.asarray(found_NC - expected_NC)
+
+    def step(self, regime_2N: Any, price_2N: Array, held_N: Array) -> Array:
+        """From the first state of each lane to the second one."""
+        regime_N, price_N = regime_2N[0], price_2N[0]
+        centre_N = price_N + self._speed_K[regime_N] * (self._mean_K[regime_N] - price_N)
+        expected_NC = self._mean(
+            self._chain_KK[regime_N], centre_N, self._volatility_K[regime_N], held_N
+        )
+        found_NC = self._mean(np.eye(2)[regime_2N[1]], price_2N[1], np.zeros_like(price_N), held_N)
+        return found_NC - expected_NC
+
+    def _mean(self, chance_NK: Array, centre_N: Array, deviation_N: Array, held_N: Array) -> Array:
+        """E h for k' ~ chance and P' ~ N(centre, deviation^2), independent of each other."""
+        price_NQ = centre_N[:, None] + deviation_N[:, None] * self._nodes_Q
+        power = [(price_NQ**degree) @ self._weight_Q for degree in range(4)]
+        columns = []
+        for chance_N, flat_I in zip(chance_NK.T, self._flat.flat_RI, strict=True):
+            value_N = np.interp(price_NQ, self._flat.price_I, flat_I) @ self._weight_Q
+            size_N = np.abs(held_N)
+            parts = (*power, value_N, *(held_N * part for part in power), size_N,
+                     held_N**2, held_N**2 * power[1], held_N**3)  # fmt: skip
+            columns += [chance_N * part for part in parts]
+        return np.stack(columns, axis=1)
+
+
 def play(
-    world: OrnsteinUhlenbeck, solution: Solution, *, lanes: int = LANES, bars: int = BARS
+    world: OrnsteinUhlenbeck,
+    solution: Solution,
+    *,
+    lanes: int = LANES,
+    bars: int = BARS,
+    controls: Controls | None = None,
 ) -> Earned:
     """Trade to a solution's targets through the kernel, from a flat start."""
     problem = problem_of(world, bars)
     simulator = simulator_of(problem, lanes)
-    earned = Earned(np.zeros(lanes), np.zeros(lanes))
+    expected_N, realised_N, surprise_N = np.zeros((3, lanes))
+    state = world.world(simulator.world_NS.copy())
+    control_NC: Array = np.zeros((lanes, 0))
+    if controls is not None:
+        control_NC = controls.start(state.regime_N, state.close_NA[:, 0])
     weight = 1.0 - world.discount
-    for _ in range(bars):
+    for bar in range(bars):
+        drift_N = np.array(world.speed)[state.regime_N]
+        drift_N = drift_N * (np.array(world.mean)[state.regime_N] - state.close_NA[:, 0])
         simulator.step(problem.follow(solution, simulator))
-        earned.expected_N[:] += weight * simulator.expected_N
-        earned.realised_N[:] += weight * simulator.reward_N
+        following = world.world(simulator.world_NS.copy())
+        price_2N = np.stack([state.close_NA[:, 0], following.close_NA[:, 0]])
+        held_N = problem.holdings(simulator)[:, 0]
+        expected_N += weight * simulator.expected_N
+        realised_N += weight * simulator.reward_N
+        surprise_N += weight * held_N * (price_2N[1] - price_2N[0] - drift_N)
+        if controls is not None:
+            regime_2N = np.stack([state.regime_N, following.regime_N])
+            control_NC += world.discount ** (bar + 1) * controls.step(regime_2N, price_2N, held_N)
         weight *= world.discount
+        state = following
     assert simulator.truncated_N.all()
-    return earned
+    return Earned(expected_N, realised_N, surprise_N, control_NC)
 
 
 def error_of(values_N: Array) -> float:
     return float(values_N.std(ddof=1) / np.sqrt(len(values_N)))
+
+
+def adjusted(values_N: Array, control_NC: Array) -> tuple[float, float]:
+    """Return the mean of values and its standard error, given controls whose mean is zero.
+
+    The constant of their regression: what moves both alike is taken away, and the mean is kept.
+    """
+    scale_C = control_NC.std(axis=0)
+    used_NC = control_NC[:, scale_C > 1e-12] / scale_C[scale_C > 1e-12]
+    design_NC = np.column_stack([np.ones(len(values_N)), used_NC])
+    coefficient_C, *_ = np.linalg.lstsq(design_NC, values_N, rcond=1e-10)
+    rest_N = values_N - design_NC @ coefficient_C
+    variance = float(rest_N @ rest_N) / (len(values_N) - design_NC.shape[1])
+    inverse_CC = np.linalg.pinv(design_NC.T @ design_NC, rcond=1e-10)
+    return float(coefficient_C[0]), float((variance * inverse_CC[0, 0]) ** 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +164,15 @@ def world() -> OrnsteinUhlenbeck:
 @pytest.fixture(scope="module")
 def earned(world: OrnsteinUhlenbeck) -> dict[Information, Earned]:
     names: tuple[Information, ...] = ("known", "belief")
-    return {name: play(world, world.oracle(name)) for name in names}
+    controls = Controls(world)
+    return {name: play(world, world.oracle(name), controls=controls) for name in names}
+
+
+@pytest.fixture(scope="module")
+def short(world: OrnsteinUhlenbeck) -> dict[Information, Array]:
+    """What the oracles earn within 250 bars."""
+    names: tuple[Information, ...] = ("known", "belief")
+    return {name: play(world, world.oracle(name), bars=250).expected_N for name in names}
 
 
 @pytest.mark.parametrize("information", ["known", "belief"])
@@ -81,18 +182,30 @@ def test_oracle_earns_its_value(
     value = world.oracle(information).value
     # What the episode's end cuts off, of the order of the discount beyond it.
     beyond = world.discount**BARS * value
-    for values_N in earned[information]:
-        assert abs(values_N.mean() + beyond - value) < 3.0 * error_of(values_N)
-        assert error_of(values_N) < 0.05 * value
-    expected_N, realised_N = earned[information]
-    assert expected_N.std() < realised_N.std()
+    mean, error = adjusted(earned[information].expected_N, earned[information].control_NC)
+    assert error < 0.004 * value
+    assert abs(mean + beyond - value) < 3.0 * error + 1e-3 * value
 
 
-def test_not_knowing_the_regime_costs(earned: dict[Information, Earned]) -> None:
+@pytest.mark.parametrize("information", ["known", "belief"])
+def test_realised_rewards_are_the_expected_ones_and_luck(
+    earned: dict[Information, Earned], information: Information
+) -> None:
+    found = earned[information]
+    np.testing.assert_allclose(found.realised_N, found.expected_N + found.surprise_N, atol=1e-8)
+    assert found.expected_N.std() < found.realised_N.std()
+
+
+def test_not_knowing_the_regime_costs(
+    world: OrnsteinUhlenbeck, earned: dict[Information, Earned]
+) -> None:
     """Paired on common paths: what the filter's oracle earns less is the price of not knowing."""
     price_N = earned["known"].expected_N - earned["belief"].expected_N
-    assert price_N.mean() == pytest.approx(0.083, abs=0.01)
-    assert price_N.mean() > 10.0 * error_of(price_N)
+    mean, error = adjusted(price_N, earned["known"].control_NC)
+    price = world.oracle("known").value - world.oracle("belief").value
+    assert price == pytest.approx(0.083, abs=0.001)
+    assert error < 0.02 * price
+    assert abs(mean - price) < 3.0 * error + 3e-3 * price
 
 
 @pytest.mark.parametrize("information", ["known", "belief"])
@@ -102,7 +215,11 @@ def test_not_knowing_the_regime_costs(earned: dict[Information, Earned]) -> None
     ids=["wider", "narrower", "higher", "lower"],
 )
 def test_every_other_band_earns_less(
-    world: OrnsteinUhlenbeck, information: Information, lower: float, raised: float
+    world: OrnsteinUhlenbeck,
+    short: dict[Information, Array],
+    information: Information,
+    lower: float,
+    raised: float,
 ) -> None:
     oracle = world.oracle(information)
     band = oracle.solution
@@ -113,10 +230,7 @@ def test_every_other_band_earns_less(
         high_RI=np.maximum(band.high_RI + raised, middle_RI),
     )
     other = replace(oracle, solution=moved)
-    best_N, other_N = (
-        play(world, policy, lanes=1_000, bars=250).expected_N for policy in (oracle, other)
-    )
-    lost_N = best_N - other_N
+    lost_N = short[information] - play(world, other, bars=250).expected_N
     assert lost_N.mean() > 3.0 * error_of(lost_N)
 
 

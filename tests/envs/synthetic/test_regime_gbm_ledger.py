@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from envs.simulator import Simulator
 from envs.synthetic import Problem
-from markets.synthetic.base import Information, Solution
-from markets.synthetic.gbm_oracles import Kelly, NoTradeBand
+from markets.synthetic.base import Information, Solution, World
+from markets.synthetic.chain import stationary
+from markets.synthetic.gbm_oracles import Kelly, NoTradeBand, kelly_weights
+from markets.synthetic.kelly import growth
 from markets.synthetic.regime_gbm import RegimeGBM
 
 Array = NDArray[np.float64]
@@ -22,10 +24,25 @@ SEED = 31
 
 
 class Earned(NamedTuple):
-    """(1 - delta) times each lane's discounted rewards, log growth a bar."""
+    """(1 - delta) times each lane's discounted sums, log growth a bar."""
 
     expected_N: Array
     realised_N: Array
+    control_NC: Array
+    """Sums of mean zero by the law of the market: luck w'(R - E R), its square less its mean, and
+    the time in the first regime less its share of the long run."""
+
+
+class Part:
+    """A multiple of another solution's target."""
+
+    information: Information = "known"
+
+    def __init__(self, solution: Solution, part: float) -> None:
+        self._solution, self._part = solution, part
+
+    def target(self, world: World, holding_NA: Array) -> Array:
+        return self._part * self._solution.target(world, holding_NA)
 
 
 def simulator_of(market: RegimeGBM, lanes: int, bars: int) -> tuple[Problem, Simulator]:
@@ -43,10 +60,21 @@ def simulator_of(market: RegimeGBM, lanes: int, bars: int) -> tuple[Problem, Sim
 def play(solution: Solution, market: RegimeGBM = MARKET) -> Earned:
     """Trade to a solution's targets through the kernel, from cash."""
     problem, simulator = simulator_of(market, LANES, BARS)
-    earned = Earned(np.zeros(LANES), np.zeros(LANES))
-    weight = 1.0 - market.discount
+    earned = Earned(np.zeros(LANES), np.zeros(LANES), np.zeros((LANES, 3)))
+    weight, law = 1.0 - market.discount, market.law
+    share = stationary(law.transition_KK)[0]
     for _ in range(BARS):
-        simulator.step(problem.follow(solution, simulator))
+        regime_N, close_NA, *_ = market.world(simulator.world_NS.copy())
+        actions_NA = problem.follow(solution, simulator)
+        simulator.step(actions_NA)
+        return_NA = market.world(simulator.world_NS).close_NA / close_NA - 1.0
+        held_NA = market.limit * actions_NA
+        # As the action space has it: weights beyond the limit are scaled down together.
+        held_NA /= np.maximum(np.abs(held_NA).sum(axis=1, keepdims=True) / market.limit, 1.0)
+        luck_N = (held_NA * (return_NA - law.drift_KA[regime_N])).sum(axis=1)
+        variance_N = np.einsum("na,nab,nb->n", held_NA, law.covariance_KAA[regime_N], held_NA)
+        controls = (luck_N, luck_N**2 - variance_N, (regime_N == 0) - share)
+        earned.control_NC[:] += weight * np.stack(controls, axis=1)
         earned.expected_N[:] += weight * simulator.expected_N
         earned.realised_N[:] += weight * simulator.reward_N
         weight *= market.discount
@@ -56,6 +84,21 @@ def play(solution: Solution, market: RegimeGBM = MARKET) -> Earned:
 
 def error_of(values_N: Array) -> float:
     return float(values_N.std(ddof=1) / len(values_N) ** 0.5)
+
+
+def adjusted(values_N: Array, control_NC: Array) -> tuple[float, float]:
+    """Return the mean of values and its standard error, given controls whose mean is zero.
+
+    The constant of their regression: what moves both alike is taken away, and the mean is kept.
+    """
+    scale_C = control_NC.std(axis=0)
+    used_NC = control_NC[:, scale_C > 1e-12] / scale_C[scale_C > 1e-12]
+    design_NC = np.column_stack([np.ones(len(values_N)), used_NC])
+    coefficient_C, *_ = np.linalg.lstsq(design_NC, values_N, rcond=1e-10)
+    rest_N = values_N - design_NC @ coefficient_C
+    variance = float(rest_N @ rest_N) / (len(values_N) - design_NC.shape[1])
+    inverse_CC = np.linalg.pinv(design_NC.T @ design_NC, rcond=1e-10)
+    return float(coefficient_C[0]), float((variance * inverse_CC[0, 0]) ** 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +113,7 @@ def test_the_oracle_earns_its_value(name: Information, earned: dict[Information,
     assert value is not None
     # What the episode's end cuts off, of the order of the discount beyond it.
     beyond = MARKET.discount**BARS * value * 1.1
-    for values_N in earned[name]:
+    for values_N in (earned[name].expected_N, earned[name].realised_N):
         assert abs(values_N.mean() + beyond - value) < 3.0 * error_of(values_N)
     assert error_of(earned[name].expected_N) < 0.02 * value
     assert earned[name].expected_N.std() < 0.2 * earned[name].realised_N.std()
@@ -138,7 +181,16 @@ def test_two_assets_for_free_earn_the_growth_of_kelly() -> None:
     )
     oracle = market.oracle("known")
     assert oracle.value is not None
-    earned = play(oracle, market)
-    beyond = market.discount**BARS * oracle.value
-    mean = earned.realised_N.mean() + beyond
-    assert abs(mean - oracle.value) < 3.0 * error_of(earned.realised_N)
+    weight_KA = kelly_weights(market.law, market.limit)
+    share_K = stationary(market.law.transition_KK)
+    for part in (1.0, 0.5, 0.0):
+        value = float(share_K @ growth(market.law, np.eye(2), part * weight_KA))
+        assert part != 1.0 or value == pytest.approx(oracle.value, rel=1e-12)
+        earned = play(Part(oracle, part), market)
+        mean, error = adjusted(earned.realised_N, earned.control_NC)
+        assert abs(mean + market.discount**BARS * value - value) <= 3.0 * error
+        assert error < 0.01 * oracle.value
+    # Twice as much earns nothing like it: the test above would tell.
+    twice = play(Part(oracle, 2.0), market)
+    mean, error = adjusted(twice.realised_N, twice.control_NC)
+    assert mean + 10.0 * error < oracle.value
