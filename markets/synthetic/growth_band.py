@@ -252,7 +252,7 @@ def _iterate(
 
     Stops by MacQueen's bounds: V* lies within delta / (1 - delta) times the least and the largest
     change of a sweep; the result is their middle. The edges are settled well before, and then
-    kept: the rounding of the grid would move them to and fro for ever.
+    kept: the rounding of the grid would move them back and forth for ever.
     """
     num_states, num_held = bars.growth_IY.shape
     margin = (len(weight_W) - num_held) // 2

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from agents.encoder import EncoderConfig
+from agents.encoder import EncoderConfig, MarketEncoder
 from agents.networks import ActorCritic, PolicyConfig
 from agents.policy import TorchPolicy
 
@@ -63,6 +63,7 @@ def test_later_training_does_not_move_it() -> None:
     net, _, policy = make()
     rows = observations(10)
     before = policy.act(rows)
+    assert isinstance(net.encoder, MarketEncoder)
     with torch.no_grad():
         net.encoder.embed.weight.add_(1.0)
     np.testing.assert_array_equal(policy.act(rows), before)

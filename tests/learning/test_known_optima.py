@@ -82,7 +82,7 @@ def play(model: MarketPPO) -> tuple[float, NDArray[np.float64]]:
     space: Any = model.action_space
     policy = TorchPolicy(
         model.policy.net,
-        source.market.features_TC,
+        model.vec_env.features,
         low=getattr(space, "low", None),
         high=getattr(space, "high", None),
     )

@@ -62,7 +62,7 @@ def make_learner(
     env = make_env(discrete=discrete)
     return MarketPPO(
         env,
-        env.simulator.market.features_TC,
+        env.features,
         config=PPOConfig(**({"steps": 16, "minibatch": 32, "epochs": 2} | ppo)),
         policy=policy or small_policy(),
         seed=seed,

@@ -19,7 +19,7 @@ def make(observation: ObservationKind) -> tuple[MarketPolicy, NDArray[np.float32
         space,
         env.action_space,
         lambda _: 1e-3,
-        features_TC=env.simulator.market.features_TC,
+        features_TC=env.features,
         config=small_policy(output_gain=1.0),
         observation=observation,
         network_seed=2,
@@ -59,7 +59,7 @@ def test_seed_decides_the_weights() -> None:
 
 def test_refusals() -> None:
     env = make_env()
-    features = env.simulator.market.features_TC
+    features = env.features
 
     def build(space: Any, **more: Any) -> MarketPolicy:
         return MarketPolicy(space, env.action_space, lambda _: 1e-3, features_TC=features, **more)

@@ -149,7 +149,7 @@ def test_predict_is_the_backtest_policy() -> None:
     env = make_env()
     space: Any = env.action_space
     policy = TorchPolicy(
-        model.policy.net, env.simulator.market.features_TC, low=space.low, high=space.high
+        model.policy.net, env.features, low=space.low, high=space.high
     )
     rows = env.reset()
     np.testing.assert_allclose(
@@ -161,7 +161,7 @@ def test_logs_and_tensorboard(tmp_path: Path) -> None:
     env = make_env()
     model = MarketPPO(
         env,
-        env.simulator.market.features_TC,
+        env.features,
         config=PPOConfig(steps=16, minibatch=32),
         policy=small_policy(),
         device="cpu",
@@ -191,7 +191,7 @@ def test_learning_rates_fall_to_zero() -> None:
 
 def test_refusals() -> None:
     env = make_env()
-    features = env.simulator.market.features_TC
+    features = env.features
     name: Any = "CartPole-v1"
     with pytest.raises(ValueError, match=r"minibatch: must divide .* = 128 \* 8 = 1024, was 1000"):
         MarketPPO(env, features, config=PPOConfig(minibatch=1000), policy=small_policy())

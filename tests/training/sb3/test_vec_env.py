@@ -144,7 +144,7 @@ def test_stable_baselines_own_ppo_runs_on_it(observation: ObservationKind, discr
         device="cpu",
         seed=0,
         policy_kwargs={
-            "features_TC": env.simulator.market.features_TC,
+            "features_TC": env.features,
             "config": small_policy(),
             "observation": observation,
         },
