@@ -1,6 +1,6 @@
 """The default parameters of the stylised-facts market, from bars before 2010 only.
 
-    python -m experiments.stylised_facts.calibrate      # a few minutes
+    python -m experiments.stylised_facts.calibrate      # about ten minutes
 
 writes `calibration.json`; the defaults of `StylisedFacts` are its numbers, to four digits.
 """

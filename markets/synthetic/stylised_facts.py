@@ -83,39 +83,39 @@ class StylisedFacts:
     correlation: _Finite | _Matrix = 0.3606
     """Correlation of the assets' shocks: one for all pairs, or a matrix (A, A); positive
     definite."""
-    transition: _Matrix = ((0.9972, 0.0028), (0.0031, 0.9969))
+    transition: _Matrix = ((0.9956, 0.0044), (0.0045, 0.9955))
     """P[k, j] = P(k_{t+1} = j | k_t = k); rows sum to 1."""
-    mean: Annotated[tuple[_Finite, ...], Field(min_length=1)] = (0.0008561, -0.000957)
+    mean: Annotated[tuple[_Finite, ...], Field(min_length=1)] = (0.0008378, -0.00111)
     """mu_k, mean log return of a bar."""
-    omega: tuple[_Positive, ...] = (3.105e-06, 1.805e-05)
+    omega: tuple[_Positive, ...] = (2.413e-06, 1.233e-05)
     """omega_k, variance that each bar adds, squared log return."""
-    arch: tuple[_NotNegative, ...] = (0.008825, 0.008825)
+    arch: tuple[_NotNegative, ...] = (0.0, 0.0)
     """alpha_k, weight of any squared shock, >= 0."""
-    asymmetry: tuple[_NotNegative, ...] = (0.135, 0.135)
+    asymmetry: tuple[_NotNegative, ...] = (0.126, 0.126)
     """gamma_k, further weight of a squared shock that fell (leverage effect), >= 0."""
-    garch: tuple[_Probability, ...] = (0.8926, 0.8926)
+    garch: tuple[_Probability, ...] = (0.9131, 0.9131)
     """beta_k, weight of the last variance, in [0, 1]. All three: stationary."""
-    degrees_of_freedom: Annotated[float, Field(gt=2.0, allow_inf_nan=False)] = 19.35
+    degrees_of_freedom: Annotated[float, Field(gt=2.0, allow_inf_nan=False)] = 17.55
     """nu of the diffusive shocks, > 2; a kurtosis exists above 4."""
-    jump_probability: _Probability = 0.01887
+    jump_probability: _Probability = 0.009497
     """p, of a jump in a bar, in [0, 1]; 0 = none. All assets jump in the same bars."""
-    jump_mean: _Finite = -1.201
+    jump_mean: _Finite = -1.998
     """m, mean size of a jump, conditional standard deviations of the bar's return."""
-    jump_deviation: _NotNegative = 1.197
+    jump_deviation: _NotNegative = 0.987
     """d, standard deviation of that size, in the same unit."""
     overnight_share: _Probability = 0.2324
     """Share of a bar's variance (and of each move) that passes before the open, in [0, 1]."""
     bridge_variance: _NotNegative = 0.6192
     """Variance on the way from open to close over that of a Brownian motion; sets high and low."""
-    volume_level: _Positive = 1793000000.0
+    volume_level: _Positive = 1786000000.0
     """Volume of a bar of usual volatility and shock, shares."""
-    volume_persistence: Annotated[float, Field(gt=-1.0, lt=1.0)] = 0.6709
+    volume_persistence: Annotated[float, Field(gt=-1.0, lt=1.0)] = 0.6707
     """phi of the logarithm of volume, in (-1, 1)."""
-    volume_shock: _Finite = 0.07244
+    volume_shock: _Finite = 0.07155
     """b, response of the logarithm of volume to |eta|."""
-    volume_elasticity: _Finite = 0.03356
+    volume_elasticity: _Finite = 0.03352
     """g, its response to the logarithm of volatility."""
-    volume_noise: _NotNegative = 0.1633
+    volume_noise: _NotNegative = 0.1634
     """s, standard deviation of its noise."""
     spread_bps: _NotNegative = 2.0
     """S, full quoted spread at usual volatility and volume, basis points (not calibrated: daily

@@ -68,10 +68,11 @@ def facts(return_T: Array, volume_T: Array) -> dict[str, float]:
         volume_T: volumes of the same bars.
 
     Returns:
-        By name: kurtosis, skewness, acf_abs_H, leverage_H, acf_H for the lags H, volume_volatility.
+        By name: deviation (standard deviation of a return, per cent), kurtosis, skewness,
+        acf_abs_H, leverage_H, acf_H for the lags H, volume_volatility.
     """
-    columns = _columns(return_T, volume_T)
-    return {name: float(value) for name, value in _from_means(_means(columns, None)).items()}
+    mean = _means(_columns(return_T, volume_T), None)
+    return {name: float(value) for name, value in _from_means(mean, return_T.std()).items()}
 
 
 def intervals(
@@ -96,8 +97,9 @@ def intervals(
             for (indices,), _ in bootstrap.bootstrap(resamples)
         ]
     )
-    estimate = _from_means(_means(columns, None))
-    redrawn = _from_means(_means(columns, weight_BT))
+    scale = float(return_T.std())
+    estimate = _from_means(_means(columns, None), scale)
+    redrawn = _from_means(_means(columns, weight_BT), scale)
     ends = {name: np.quantile(values, (0.025, 0.975)) for name, values in redrawn.items()}
     return {
         name: Fact(float(estimate[name]), float(low), float(high))
@@ -153,12 +155,17 @@ def _means(columns: Mapping[str, Array], weight_BT: Array | None) -> dict[str, A
     return dict(zip(products, mean_CB, strict=True))
 
 
-def _from_means(mean: Mapping[str, Array]) -> dict[str, Array]:
+def _from_means(mean: Mapping[str, Array], scale: float) -> dict[str, Array]:
+    """Statistics, where returns were divided by a scale."""
     first, second, third, fourth = (mean[f"r {power}"] for power in (1, 2, 3, 4))
     variance = second - first**2
     moment_3 = third - 3.0 * first * second + 2.0 * first**3
     moment_4 = fourth - 4.0 * first * third + 6.0 * first**2 * second - 3.0 * first**4
-    result = {"kurtosis": moment_4 / variance**2, "skewness": moment_3 / variance**1.5}
+    result = {
+        "deviation": 100.0 * scale * np.sqrt(variance),
+        "kurtosis": moment_4 / variance**2,
+        "skewness": moment_3 / variance**1.5,
+    }
     for name, (x, y) in _pairs().items():
         covariance = mean[f"{x} {y}"] - mean[f"{x} 1"] * mean[f"{y} 1"]
         spread = (mean[f"{x} 2"] - mean[f"{x} 1"] ** 2) * (mean[f"{y} 2"] - mean[f"{y} 1"] ** 2)

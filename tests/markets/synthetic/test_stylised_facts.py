@@ -62,13 +62,17 @@ def real(training: Bars) -> Real:
 
 @pytest.fixture(scope="module")
 def real_intervals(real: Real) -> dict[str, Fact]:
-    return intervals(*real, resamples=1000)
+    return intervals(*real)
 
 
 @pytest.fixture(scope="module")
 def medians(real: Real) -> dict[str, float]:
-    """Median facts of 100 paths of the real length, on seeds that calibrated nothing."""
-    paths = [MARKET.path(len(real[0]), seed=20_000 + number) for number in range(100)]
+    """Median facts of 1,000 paths of the real length, on seeds that calibrated nothing.
+
+    Of 100 paths the median of a linear autocorrelation is uncertain by 0.004, of the size of some
+    distances to the end of an interval.
+    """
+    paths = (MARKET.path(len(real[0]), seed=43_000_000 + number) for number in range(1000))
     found = [facts(path.return_TA[:, 0], path.volume_TA[:, 0]) for path in paths]
     return {name: float(np.median([each[name] for each in found])) for name in found[0]}
 
@@ -77,15 +81,10 @@ def medians(real: Real) -> dict[str, float]:
 @pytest.mark.parametrize(
     "name",
     [
+        "deviation",
         "kurtosis",
         "skewness",
-        pytest.param(
-            "acf_abs_1",
-            marks=pytest.mark.xfail(
-                strict=True, reason="simulated 0.32, real 0.23 [0.13, 0.30], against 0.32 at lag 5"
-            ),
-        ),
-        *(f"acf_abs_{lag}" for lag in ABSOLUTE_LAGS[1:]),
+        *(f"acf_abs_{lag}" for lag in ABSOLUTE_LAGS),
         *(f"leverage_{lag}" for lag in LEVERAGE_LAGS),
         *("acf_1", "acf_5", "acf_10"),
         "volume_volatility",
@@ -120,7 +119,7 @@ def test_within_a_bar_as_in_the_real_series(training: Bars) -> None:
         share = np.cov(gap, move)[0, 1] / move.var()
         return float(share), float(spread.mean() / np.abs(close[1:] - opening).mean())
 
-    simulated = figures(MARKET.path(20_000, seed=1).bars)
+    simulated = figures(MARKET.path(100_000, seed=1).bars)
     np.testing.assert_allclose(simulated, figures(training), rtol=0.04)
 
 
@@ -164,7 +163,7 @@ def test_calibration_refuses_what_it_cannot_use(training: Bars) -> None:
         ({"garch": (0.99, 0.99), "asymmetry": (0.1, 0.1)}, r"persistence .* expected < 1, found 1"),
         ({"jump_probability": 1.5}, "jump_probability"),
         ({"jump_probability": -0.1}, "jump_probability"),
-        ({"jump_probability": 0.5, "jump_mean": 3.0}, r"variance of jumps below 1 .* found 2\.9"),
+        ({"jump_probability": 0.5, "jump_mean": 3.0}, r"variance of jumps below 1 .* found 2\."),
         ({"transition": ((0.9, 0.2), (0.1, 0.9))}, r"transition\[0\]: .* sum to 1"),
         ({"transition": ((1.1, -0.1), (0.1, 0.9))}, r"transition\[0, 0\]: expected a probability"),
         ({"transition": ((1.0,),)}, "transition"),
@@ -321,7 +320,10 @@ def test_assets_move_together_as_told() -> None:
     matrix = ((1.0, 0.6, 0.0), (0.6, 1.0, 0.3), (0.0, 0.3, 1.0))
     path = replace(MARKET, assets=3, correlation=matrix).path(100_000, seed=0)
     shock_TA = path.return_TA[1:] / path.volatility_TA[:-1]
-    np.testing.assert_allclose(np.corrcoef(shock_TA.T), matrix, atol=0.03)
+    # Sizes of jumps are correlated as told, but their mean comes to all assets in the same bars.
+    common = MARKET.jump_probability * (1 - MARKET.jump_probability) * MARKET.jump_mean**2
+    expected = common + (1.0 - common) * np.array(matrix)
+    np.testing.assert_allclose(np.corrcoef(shock_TA.T), expected, atol=0.02)
     assert np.asarray(np.corrcoef(path.volatility_TA.T))[0, 2] > 0.1  # the regime is common
 
 
@@ -344,6 +346,7 @@ def test_facts_of_a_known_series() -> None:
     return_T = sign_T * np.where(np.arange(400) % 4 < 2, 1.0, 3.0)
     found = facts(return_T, np.linspace(1.0, 2.0, 400))
     # Second moment (1 + 9) / 2 = 5, fourth (1 + 81) / 2 = 41.
+    assert found["deviation"] == pytest.approx(100.0 * np.sqrt(5.0), rel=1e-2)
     assert found["kurtosis"] == pytest.approx(41.0 / 25.0, rel=1e-2)
     assert found["acf_abs_10"] == pytest.approx(-1.0, abs=1e-2)
     assert found["acf_abs_20"] == pytest.approx(1.0, abs=1e-2)
