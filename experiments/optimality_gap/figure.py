@@ -10,7 +10,7 @@ from evaluation.bootstrap import BootstrapConfig
 from evaluation.drawing import COLOURS
 from evaluation.optimality import iqm_interval
 
-_LOWEST = 0.0
+_LOWEST = 0.7
 
 
 def curves_figure(curves: Mapping[str, Mapping[int, NDArray[np.float64]]]) -> Figure:
@@ -37,7 +37,7 @@ def curves_figure(curves: Mapping[str, Mapping[int, NDArray[np.float64]]]) -> Fi
         axis.set_xscale("log")
         axis.set_xticks([300_000, 1_000_000, 3_000_000], ["0.3 M", "1 M", "3 M"])
         axis.minorticks_off()
-    axes[0].set_ylim(_LOWEST, 1.05)
+    axes[0].set_ylim(_LOWEST, 1.02)
     figure.supxlabel("environment steps", color=COLOURS["muted"], fontsize=9.5)
     figure.supylabel("share of the optimum S", color=COLOURS["muted"], fontsize=9.5)
     return figure

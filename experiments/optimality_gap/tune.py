@@ -39,7 +39,6 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "epochs 4": ("agent.ppo.epochs=4",),
     "epochs 4, noise -2": ("agent.ppo.epochs=4", "agent.policy.log_std_init=-2.0"),
     "no dead zone": ("market.dead_zone=0.0",),
-    "epochs 4, trace 0.9": ("agent.ppo.epochs=4", "agent.ppo.trace=0.9"),
     "epochs 4, discount 0.95": ("agent.ppo.epochs=4", "agent.ppo.discount=0.95"),
     "noise -2": ("agent.policy.log_std_init=-2.0",),
     "trace 0.8": ("agent.ppo.trace=0.8",),
@@ -48,10 +47,6 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "rates 3e-4": ("agent.ppo.learning_rate=3e-4", "agent.ppo.critic_learning_rate=3e-4"),
     "critic rate 3e-3": ("agent.ppo.critic_learning_rate=3e-3",),
     "minibatch 4096": ("agent.ppo.minibatch=4096",),
-    "minibatch 512": ("agent.ppo.minibatch=512",),
-    "rollouts of 32": ("agent.ppo.steps=32",),
-    "256 lanes": ("schedule.num_envs=256", "agent.ppo.steps=32"),
-    "realised rewards": ("market.expected_reward=false",),
     **{
         f"1 M, epochs 4, {name}": (
             "schedule.total_steps=1000000",
@@ -61,8 +56,6 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
         for name, changes in {
             "trace 0.95": (),
             "trace 0.8": ("agent.ppo.trace=0.8",),
-            "trace 0.6": ("agent.ppo.trace=0.6",),
-            "trace 0.8, noise -2": ("agent.ppo.trace=0.8", "agent.policy.log_std_init=-2.0"),
         }.items()
     },
 }

@@ -148,9 +148,7 @@ def test_predict_is_the_backtest_policy() -> None:
     model = make_learner().learn(256)
     env = make_env()
     space: Any = env.action_space
-    policy = TorchPolicy(
-        model.policy.net, env.features, low=space.low, high=space.high
-    )
+    policy = TorchPolicy(model.policy.net, env.features, low=space.low, high=space.high)
     rows = env.reset()
     np.testing.assert_allclose(
         model.predict(rows, deterministic=True)[0], policy.act(rows), atol=1e-6
