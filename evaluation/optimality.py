@@ -47,6 +47,7 @@ __all__ = [
     "mean_interval",
     "measure",
     "optimality_ratio",
+    "reference_of",
     "undefined_because",
 ]
 
@@ -106,7 +107,18 @@ def judge_optimality(
     )
     shown = list(agents.values())[found.shown]
     taken_LNA = found.oracles[reference].holding_LNA
+    if found.bound:  # that optimum acts on what the agent does not see
+        return found
     return replace(found, slices=slices(shown, oracles[reference], problem, taken_LNA))
+
+
+def reference_of(market: SyntheticMarket) -> Information:
+    """Return which optimum agents on this market are judged by.
+
+    Raises:
+        SyntheticMarketError: no oracle is known for the market's parameters.
+    """
+    return _reference(market, _oracles(market)[0])
 
 
 def _oracles(market: SyntheticMarket) -> tuple[dict[Information, Oracle], dict[Information, str]]:

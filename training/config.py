@@ -191,7 +191,9 @@ class TrainConfig:
         try:
             return _adapter().validate_python(container, extra="forbid")
         except ValidationError as error:
-            raise ConfigError(describe_faults(error, sorted(known_paths(cls)))) from error
+            raise ConfigError(
+                describe_faults(error, sorted(known_paths(cls)), container)
+            ) from error
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TrainConfig":

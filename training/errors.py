@@ -1,7 +1,7 @@
 """Errors of the training package, and configuration faults in words."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,18 +11,21 @@ class ConfigError(ValueError):
     """A configuration is not valid; one line for each fault, `path: expected, was found`."""
 
 
-def describe_faults(error: ValidationError, known: Sequence[str] = ()) -> str:
+def describe_faults(
+    error: ValidationError, known: Sequence[str] = (), container: object = None
+) -> str:
     """One line for each fault: dotted path, what was expected, what was found.
 
     Args:
         error: pydantic's error on a nested configuration.
         known: dotted paths that exist, for suggestions beside an unknown key.
+        container: what was validated, by which a union's tag is told from a key.
     """
-    return "\n".join(_line(fault, known) for fault in error.errors(include_url=False))
+    return "\n".join(_line(fault, known, container) for fault in error.errors(include_url=False))
 
 
-def _line(fault: ErrorDetails, known: Sequence[str]) -> str:
-    path = dotted(fault["loc"])
+def _line(fault: ErrorDetails, known: Sequence[str], container: object) -> str:
+    path = dotted(fault["loc"], container)
     kind, found = fault["type"], fault.get("input")
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
         close = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
@@ -31,12 +34,24 @@ def _line(fault: ErrorDetails, known: Sequence[str]) -> str:
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{path}: expected a value, found none"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path}: {message}, was {found!r}"
+    # A fault between several values names them itself: the whole group would bury it.
+    return f"{path}: {message}" + ("" if isinstance(found, Mapping) else f", was {found!r}")
 
 
-def dotted(location: Iterable[int | str]) -> str:
-    """`("agent", "ppo", "gamma")` as `agent.gamma`: the tag of a union is no key of the user's.
+def dotted(location: Iterable[int | str], container: object = None) -> str:
+    """`("agent", "ppo", "discount")` as `agent.ppo.discount`, `("speed", 1)` as `speed[1]`.
 
-    Discriminated unions put their tag into pydantic's location, after the field's own name.
+    Discriminated unions put their tag into pydantic's location, after the field's own name; it is
+    no key of the user's, and left out where the container shows it to be a `kind`.
     """
-    return ".".join(str(part) for part in location)
+    path, inner = "", container
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+            inner = inner[part] if isinstance(inner, Sequence) and part < len(inner) else None
+        elif isinstance(inner, Mapping) and part not in inner and inner.get("kind") == part:
+            continue
+        else:
+            path += f".{part}" if path else part
+            inner = inner.get(part) if isinstance(inner, Mapping) else None
+    return path

@@ -89,6 +89,7 @@ def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str]
         with tracker:
             _say(_opening(config, task, folder))
             _train(config, task, tracker, stop)
+            _say("judging what was learned")
             result = evaluate_run(config, task, folder)
             tracker.log_metrics(result.headline, step=config.schedule.total_steps)
             tracker.log_artifact(folder / "evaluation")

@@ -8,6 +8,7 @@ with.
     python -m experiments.optimality_gap.run                      # run what is missing
     python -m experiments.optimality_gap.run --steps 300000       # the smallest budget only
     python -m experiments.optimality_gap.run --table              # the tables of README.md
+    python -m experiments.optimality_gap.run --rules              # what simple rules earn there
     python -m experiments.optimality_gap.run --plot               # curves.png
 """
 
@@ -23,9 +24,9 @@ from rich.progress import track
 
 from evaluation.bootstrap import BootstrapConfig, Interval
 from evaluation.drawing import to_png
-from evaluation.optimality import OptimalityConfig, iqm_interval
+from evaluation.optimality import OptimalityConfig, iqm_interval, measure
 from experiments.optimality_gap.figure import curves_figure
-from experiments.optimality_gap.scores import MARKETS, configuration, trained_share
+from experiments.optimality_gap.scores import MARKETS, bounds, configuration, trained_share
 from training.runtime import limit_torch_threads
 
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -104,6 +105,23 @@ def seed_table() -> str:
     return "\n".join(lines)
 
 
+def rules_table() -> str:
+    """The share of the optimum that each market's simple rules earn on the judged episodes."""
+    lines = ["| market | rules |", "|---|---|"]
+    for market, title in TITLES.items():
+        problem = configuration(market, 1).market
+        assert problem is not None
+        nothing, best = bounds(problem, JUDGED)
+        earned = {
+            name: float(np.mean(measure(rule, problem, JUDGED).earned.discounted_E))
+            for name, rule in problem.world.rules().items()
+            if name != "do_nothing"
+        }
+        words = (f"{name} {(it - nothing) / (best - nothing):.2f}" for name, it in earned.items())
+        lines.append(f"| {title} | {', '.join(words)} |")
+    return "\n".join(lines)
+
+
 def plot() -> None:
     """Draw the share over the budget."""
     rows = results()
@@ -118,12 +136,16 @@ def main() -> None:
     """Run what is missing, or show what there is."""
     parser = argparse.ArgumentParser(description="Flat PPO's share of the optimum.")
     parser.add_argument("--table", action="store_true", help="print the tables and stop")
+    parser.add_argument("--rules", action="store_true", help="print what rules earn and stop")
     parser.add_argument("--plot", action="store_true", help=f"draw {FIGURE.name} and stop")
     parser.add_argument("--market", choices=MARKETS, action="append", help="only this one")
     parser.add_argument("--steps", type=int, choices=BUDGETS, action="append", help="only this")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(), seed_table(), sep="\n\n")
+        return
+    if arguments.rules:
+        print(rules_table())
         return
     if arguments.plot:
         plot()

@@ -10,7 +10,7 @@ perennial train data=nasdaq split=nasdaq             # another data set
 perennial train data=files data.path=my.csv split=fractions    # your own data
 perennial train market=garleanu_pedersen             # a market whose best policy is known
 perennial train market=ornstein_uhlenbeck            # with proportional costs: a no-trade band
-perennial train market=regime_gbm                    # growth-optimal in hidden regimes
+perennial train market=regime_gbm                    # growth-optimal weights, switching regimes
 perennial train seeds=5                              # five agents, intervals over seeds
 perennial train -m seeds=1 seed=0,1,2                # one run each (Hydra multirun)
 perennial train resume=runs/NAME                     # go on from the last checkpoint

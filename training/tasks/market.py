@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from agents.policy import Policy
 from envs.simulator import Simulator
 from envs.synthetic import Problem
-from evaluation.optimality import judge_optimality, measure
+from evaluation.optimality import judge_optimality, measure, reference_of
 from evaluation.optimality_report import (
     OptimalityInputs,
     write_optimality_figures,
@@ -23,6 +23,7 @@ from evaluation.optimality_report import (
 )
 from markets.atomic import write_whole
 from markets.manifest import ManifestError
+from markets.synthetic.chain import SyntheticMarketError
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.record import RunRecord
@@ -52,6 +53,10 @@ class MarketTask:
         rules = self.problem.trading()
         self._env = replace(rules, observation=replace(rules.observation, kind="index"))
         self._document = _document(self.problem)
+        try:  # before the training rather than after it
+            self._reference = reference_of(self.problem.world)
+        except SyntheticMarketError as error:
+            raise ConfigError(f"market.world: {error}") from error
 
     @property
     def sha256(self) -> str:
@@ -74,10 +79,13 @@ class MarketTask:
         world, stream = self.problem.world, self.problem.stream()
         rewards = "expected" if self.problem.expected_reward else "realised"
         seen = f"{stream.num_features} features, regime {world.regime}"
-        return [
+        lines = [
             f"market  {world.kind}: {world.num_assets} assets, {world.num_regimes} regimes; {seen}",
             f"paths   fresh ones, {self.problem.episode_length} bars an episode, {rewards} rewards",
         ]
+        if self._reference == "known" != world.regime and world.num_regimes > 1:
+            lines.append("beware  the optimum that knows the regime will judge: a lower bound of S")
+        return lines
 
     def keep_provenance(self, folder: Path) -> None:
         """Write the market's parameters and their digest, or check them against those there.
