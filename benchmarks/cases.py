@@ -84,12 +84,16 @@ def cases() -> list[Case]:
     table += [_ours("scalar-window", 30, 8, 1, 1), _ours("window", 30, 8, 1, 1024)]
     table += [_ours("window", 30, 8, 30, 1024)]
     table += [_finrl(1), _finrl(30)]
-    table += [
+    return table + [_copying(lanes) for lanes in LANES]
+
+
+def stream_cases() -> list[Case]:
+    """Fresh episodes of synthetic markets, which no peer has."""
+    return [
         Case(stream_name(market, n), (f"stream-{market}", "1", "0", "1", str(n)))
         for market in STREAMS
         for n in LANES
     ]
-    return table + [_copying(lanes) for lanes in LANES]
 
 
 def _one_asset(features: int, window: int) -> list[Case]:

@@ -17,6 +17,7 @@ INTRODUCTION = (
 )
 TITLES = {
     "environment": "Environment steps",
+    "streams": "Streams of synthetic markets",
     "training": "Training",
     "main_job": "The whole default `perennial train`",
 }
@@ -26,6 +27,10 @@ NOTES = {
         "every accounting model on and money in float64. `index`, `window`: the compiled accounts; "
         "`VectorEnv`, `Env`: the same behind gymnasium. `copying`: windows beside memcpy of as "
         "many bytes, in turn in one process."
+    ),
+    "streams": (
+        "Random actions, one process with one thread, resets included; index observations, the "
+        "regime known, episodes of 256 bars. Every path is generated while it is played."
     ),
     "training": (
         "Every leg with the same widths of layers and the same updates per sample; "
@@ -46,8 +51,8 @@ def markdown(results: Mapping[str, Record]) -> str:
     """The page of all results.
 
     Args:
-        results: content of the JSON files by benchmark: environment, training, main_job; those
-            that were not measured are left out.
+        results: content of the JSON files by benchmark (see `TITLES`); those that were not
+            measured are left out.
     """
     parts = ["# Benchmarks", INTRODUCTION, "## Targets", _targets(results)]
     for name, title in TITLES.items():
@@ -104,7 +109,12 @@ def _targets(results: Mapping[str, Record]) -> str:
 
 
 def _sections(name: str, record: Record) -> list[str]:
-    bodies = {"environment": _environment, "training": _training, "main_job": _main_job}
+    bodies = {
+        "environment": _environment,
+        "streams": lambda found: [_spreads(found["figures"])],
+        "training": _training,
+        "main_job": _main_job,
+    }
     parts = [*bodies[name](record)]
     if record.get("skipped"):
         rows = [(case, " ".join(why.split())[:200]) for case, why in record["skipped"].items()]

@@ -58,10 +58,6 @@ def environment_targets() -> list[Target]:
             figure = name_of("index", assets, 0, 0, lanes)
             text = f"index observations, {assets} asset{'s' * (assets > 1)}, N={lanes}"
             table.append(Target(text, figure, value, "steps/CPU-s"))
-    for market in STREAMS:
-        for lanes in LANES:
-            text = f"fresh episodes of {market}, 1 asset, N={lanes}"
-            table.append(Target(text, stream_name(market, lanes), 5e6, "steps/CPU-s"))
     for lanes in LANES:
         for part in ("copying alone", "whole step"):
             text = f"bandwidth of copied windows (W=30, F=16), N={lanes}, {part}"
@@ -78,6 +74,20 @@ def environment_targets() -> list[Target]:
     return table + [
         Target(f"single gymnasium environment ({kind})", figure, 0.35e6, "steps/CPU-s")
         for kind, figure in zip(("index", "window W=30 F=16"), single, strict=True)
+    ]
+
+
+def stream_targets() -> list[Target]:
+    """Paths generated while they are played, the regime known, the market's own rules."""
+    return [
+        Target(
+            f"fresh episodes of {market}, 1 asset, N={lanes}",
+            stream_name(market, lanes),
+            5e6,
+            "steps/CPU-s",
+        )
+        for market in STREAMS
+        for lanes in LANES
     ]
 
 
@@ -103,6 +113,7 @@ def main_job_targets() -> list[Target]:
 
 TARGETS = {
     "environment": environment_targets,
+    "streams": stream_targets,
     "training": training_targets,
     "main_job": main_job_targets,
 }

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from benchmarks.cases import cases
+from benchmarks.cases import cases, stream_cases
 from benchmarks.main_job import CACHES, PHASES
 from benchmarks.record import spread
 from benchmarks.tables import markdown, number, table
@@ -129,6 +129,7 @@ def test_targets_and_rivals_name_figures_that_are_measured() -> None:
     legs = [leg_figure(leg, threads) for leg in LEGS for threads in (1, 2)]
     measured = {
         "environment": {case.name + suffix for case in cases() for suffix, _, _ in case.figures},
+        "streams": {case.name for case in stream_cases()},
         "training": set(legs),
         "main_job": {f"{c} cache: {f}" for c in CACHES for f in ("wall", "cpu", *PHASES)},
     }
