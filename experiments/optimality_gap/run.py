@@ -93,7 +93,7 @@ def table() -> str:
 def seed_table() -> str:
     """Every seed's share at the largest budget, and the median wall time of a training."""
     rows = results()
-    lines = ["| market | seeds 0 to 9, 3 M steps | seconds, 0.3 / 1 / 3 M |", "|---|---|---|"]
+    lines = ["| market | seeds from 0 on, 3 M steps | seconds, 0.3 / 1 / 3 M |", "|---|---|---|"]
     for market, title in TITLES.items():
         walls = [
             [r["seconds"] for r in rows if (r["market"], r["steps"]) == (market, steps)]
