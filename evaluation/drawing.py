@@ -8,7 +8,7 @@ dark; a PNG keeps them, on white.
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "PALETTE", "bare", "style", "to_png", "to_svg"]
+__all__ = ["COLOURS", "PALETTE", "bare", "style", "to_png", "to_svg", "write_pngs"]
 
 COLOURS: Final = {
     "ink": "#1b1f24",
@@ -128,6 +128,23 @@ def to_png(draw: Callable[[], Figure], path: Path, *, dots_per_inch: int = 120) 
         figure.savefig(
             path, format="png", dpi=dots_per_inch, facecolor="white", metadata={"Software": None}
         )
+
+
+def write_pngs(folder: Path, figures: Mapping[str, Callable[[], Figure]]) -> list[Path]:
+    """Draw figures on white into `NAME.png` each; returns the files, in the given order.
+
+    Args:
+        folder: made if it is missing.
+        figures: what makes each figure, by name.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / f"{name}.png" for name in figures}
+    for name, path in paths.items():
+        to_png(figures[name], path)
+    return list(paths.values())
 
 
 def _inlined(document: str, name: str) -> str:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from evaluation.bootstrap import Interval
-from evaluation.drawing import to_png, to_svg
+from evaluation.drawing import to_svg, write_pngs
 from evaluation.optimality_plots import figures, policy_label
 from evaluation.optimality_result import OptimalityEvaluation, Row
+from evaluation.pages import page_template
 from markets.atomic import write_whole
 
 __all__ = [
@@ -72,12 +72,7 @@ def write_optimality_figures(folder: Path, evaluation: OptimalityEvaluation) -> 
     Returns:
         The files, of those that this market has: ratio, policy, band, holdings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, draw in figures(evaluation).items():
-        paths.append(folder / f"{name}.png")
-        to_png(draw, paths[-1])
-    return paths
+    return write_pngs(folder, figures(evaluation))
 
 
 def render_optimality_report(
@@ -89,18 +84,11 @@ def render_optimality_report(
         evaluation: scores, intervals and slices.
         inputs: what it shows beside.
     """
-    environment = Environment(
-        loader=PackageLoader("evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     found, shown = evaluation, inputs or OptimalityInputs()
     scale = _Scale.of(found)
     drawn = {name: Markup(_figure(draw, name)) for name, draw in figures(found).items()}  # noqa: S704 - our own SVG
     seed = found.agents[found.shown]
-    page = environment.get_template("optimality.html.j2").render(
+    page = page_template("optimality.html.j2").render(
         found=found,
         inputs=shown,
         mark=_mark(found),

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluation import plots
 from evaluation.bootstrap import Interval
 from evaluation.comparison import POWER, Comparison, Difference
-from evaluation.drawing import to_png, to_svg
+from evaluation.drawing import to_svg, write_pngs
 from evaluation.judge import Evaluation
 from evaluation.ledger import Ledger
+from evaluation.pages import page_template
 from evaluation.plots import label
 from evaluation.summary import MEASURES, Unit, format_figure, mean_figures, summarise
-from markets.atomic import whole_file
+from markets.atomic import write_whole
 
 __all__ = ["ReportInputs", "monthly_returns", "render_report", "write_figures", "write_report"]
 
@@ -66,9 +66,7 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    page = render_report(inputs)
-    with whole_file(path) as file:
-        file.write(page.encode())
+    write_whole(path, render_report(inputs))
 
 
 def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -81,12 +79,7 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
     Returns:
         The files: equity, lead, differences, weights, costs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, draw in _figures(evaluation).items():
-        paths.append(folder / f"{name}.png")
-        to_png(draw, paths[-1])
-    return paths
+    return write_pngs(folder, _figures(evaluation))
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -95,18 +88,11 @@ def render_report(inputs: ReportInputs) -> str:
     Args:
         inputs: what it shows.
     """
-    environment = Environment(
-        loader=PackageLoader("evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     judged = inputs.evaluation
     comparison = judged.comparison
     shown = plots.median_seed(judged.agents)
     drawn = {name: Markup(to_svg(draw, name=name)) for name, draw in _figures(judged).items()}  # noqa: S704 - our own SVG
-    page = environment.get_template("report.html.j2").render(
+    page = page_template("report.html.j2").render(
         inputs=inputs,
         comparison=comparison,
         best=label(comparison.best),
