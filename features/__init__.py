@@ -1,6 +1,6 @@
 """What may be known at time t: causal indicators and a pipeline fitted on training data only."""
 
-from features import calendar, indicators
+from features import indicators
 from features.definition import Feature, FeatureError
 from features.pipeline import FeatureConfig, FeaturePipeline, FeatureSpec, FeatureTensor
 from features.registry import catalogue, feature
@@ -12,7 +12,6 @@ __all__ = [
     "FeaturePipeline",
     "FeatureSpec",
     "FeatureTensor",
-    "calendar",
     "catalogue",
     "feature",
     "indicators",

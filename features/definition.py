@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from features.fingerprint import fingerprint
+from features.step import Step
 
 __all__ = [
     "INPUTS",
@@ -63,7 +64,12 @@ class Feature:
     memory: Callable[..., int]
     """Of the parameters: last bars that give today's value to 1e-12 of full history."""
     carries_state: bool
-    """Whether a value depends (ever less) on all bars before it, as an exponential average does."""
+    """Whether a value depends on all bars before it: ever less, as an exponential average does, or
+    for ever (`path_dependent`)."""
+    path_dependent: bool
+    """Whether no number of last bars tells the value, as with on-balance volume."""
+    step: Step | None
+    """Its newest value from a carried state and the new bar; None: computed from the last bars."""
     scope: Literal["asset", "shared"]
     """A value per asset, or one for all (then it reads only ``ts_event``)."""
     outputs: tuple[str, ...]
@@ -73,11 +79,17 @@ class Feature:
     schema: type[BaseModel]
     """Ranges and defaults of the parameters."""
 
+    @property
+    def family(self) -> str:
+        """The family it belongs to: the last word of its module's name."""
+        return self.function.__module__.rpartition(".")[2]
+
     def describe(self) -> dict[str, str]:
         """One row of a table of features, for people: every fact as text."""
         bound = self.bind({})
         return {
             "name": self.name,
+            "family": self.family,
             "scope": self.scope,
             "inputs": ", ".join(self.inputs),
             "parameters": ", ".join(f"{key}={value}" for key, value in bound.parameters.items()),

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, create_model
 
 from features.definition import INPUTS, Array, Feature, FeatureError, Horizon, Window
+from features.step import Step
 
 __all__ = ["Array", "Horizon", "Window", "catalogue", "feature", "lookup"]
 
@@ -33,7 +34,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _REGISTRY: dict[str, Feature] = {}
 
 
-def feature(
+def feature(  # noqa: PLR0913 - the columns of a declaration, by keyword only
     *,
     unit: str,
     source: str,
@@ -42,6 +43,8 @@ def feature(
     scope: Literal["asset", "shared"] = "asset",
     outputs: tuple[str, ...] = (),
     scaled: bool = True,
+    step: Step | None = None,
+    path_dependent: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function as a feature under its own name; see the module's text for an example.
 
@@ -54,6 +57,10 @@ def feature(
         scope: "asset", or "shared" for one value for all assets from ``ts_event``.
         outputs: suffixes of the columns, for a function that returns a tuple of arrays.
         scaled: whether the pipeline's scaling applies.
+        step: the newest value from a carried state and the new bar, for streams (`features.step`);
+            without it a stream computes the last ``memory`` bars anew.
+        path_dependent: the value depends on every bar since the asset's first and never forgets
+            one (on-balance volume); it needs a step, and has no tail form but a carried state.
 
     Raises:
         FeatureError: an input that does not exist, a parameter without a default, or a name that
@@ -61,6 +68,10 @@ def feature(
     """
 
     def declare(function: Function) -> Function:
+        if path_dependent and step is None:
+            raise FeatureError(
+                f"feature {function.__name__!r}: a path-dependent feature needs a step, found none"
+            )
         declared = Feature(
             name=function.__name__,
             function=function,
@@ -69,7 +80,9 @@ def feature(
             source=source,
             warmup=warmup if callable(warmup) else _constant(warmup),
             memory=memory if memory is not None else _constant(0),
-            carries_state=memory is not None,
+            carries_state=memory is not None or path_dependent,
+            path_dependent=path_dependent,
+            step=step,
             scope=scope,
             outputs=outputs,
             scaled=scaled,

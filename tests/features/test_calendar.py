@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features import calendar
+from features.indicators import calendar
 
 
 def at(*times: str) -> np.ndarray:

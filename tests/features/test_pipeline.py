@@ -232,6 +232,10 @@ class TestJson:
             FeaturePipeline(loaded.config)
 
 
-def test_indicator_module_declares_what_it_exports() -> None:
-    for name in indicators.__all__:
-        assert lookup(name).function is getattr(indicators, name)
+@pytest.mark.parametrize("family", indicators.__all__)
+def test_families_declare_what_they_export(family: str) -> None:
+    module = getattr(indicators, family)
+    for name in module.__all__:
+        declared = lookup(name)
+        assert declared.function is getattr(module, name)
+        assert declared.family == family

@@ -130,7 +130,7 @@ class TestErrors:
 
         with pytest.raises(FeatureError, match=r"'rsi' is declared twice: in features\.indicators"):
             declare(rsi)
-        assert lookup("rsi").function.__module__ == "features.indicators"
+        assert lookup("rsi").function.__module__ == "features.indicators.momentum"
 
 
 def test_catalogue_is_sorted_and_complete() -> None:
@@ -142,6 +142,7 @@ def test_catalogue_is_sorted_and_complete() -> None:
 def test_description_of_a_feature() -> None:
     assert lookup("macd").describe() == {
         "name": "macd",
+        "family": "trend",
         "scope": "asset",
         "inputs": "close",
         "parameters": "fast=12, slow=26, signal=9",

@@ -1,0 +1,178 @@
+r"""Parts that steps are made of: windows and exponential averages, in a step's state.
+
+Each part lies in the state from a place on, and begins as zeros. A window is added up in the same
+order at every bar, so that its value depends on its bars alone, bit for bit. An average is seeded
+as TA-Lib does it: by the mean of its first n values.
+
+| part | numbers of state | pushed by |
+|---|---|---|
+| window of n values | `ring_size(n)` = n + 2 | `ring_push` |
+| exponential average | `AVERAGE_SIZE` = 2 | `average_push` |
+"""
+
+import math
+
+import numpy as np
+
+from features.step import Pointer
+from markets.compiled import separate
+
+__all__ = [
+    "AVERAGE_SIZE",
+    "average_push",
+    "ring_count",
+    "ring_deviation",
+    "ring_lag",
+    "ring_maximum",
+    "ring_mean",
+    "ring_minimum",
+    "ring_push",
+    "ring_since_maximum",
+    "ring_since_minimum",
+    "ring_size",
+    "ring_sum",
+]
+
+AVERAGE_SIZE = 2
+"""Numbers of state of an exponential average: values taken in, and the average."""
+
+
+def ring_size(window: int) -> int:
+    """Numbers of state of a window: values kept, the place of the next, and the values."""
+    return window + 2
+
+
+@separate
+def ring_push(state: Pointer, at: int, window: int, value: float) -> None:
+    """Add a value; the oldest of a full window goes."""
+    place = int(state[at + 1])
+    state[at + 2 + place] = value
+    state[at + 1] = place + 1 if place + 1 < window else 0
+    if state[at] < window:
+        state[at] += 1.0
+
+
+@separate
+def ring_count(state: Pointer, at: int) -> int:
+    """Values in the window."""
+    return int(state[at])
+
+
+@separate
+def ring_lag(state: Pointer, at: int, window: int, lag: int) -> float:
+    """Return the value pushed `lag` pushes ago, 0 being the newest; NaN where there is none."""
+    if lag >= state[at]:
+        return np.nan
+    place = int(state[at + 1]) - 1 - lag
+    if place < 0:
+        place += window
+    return float(state[at + 2 + place])
+
+
+@separate
+def ring_sum(state: Pointer, at: int, window: int) -> float:
+    """Sum from the oldest value to the newest; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    total = 0.0
+    first = int(state[at + 1])
+    for place in range(first, window):
+        total += state[at + 2 + place]
+    for place in range(first):
+        total += state[at + 2 + place]
+    return total
+
+
+@separate
+def ring_mean(state: Pointer, at: int, window: int) -> float:
+    """Mean; NaN until the window is full."""
+    return ring_sum(state, at, window) / window
+
+
+@separate
+def ring_deviation(state: Pointer, at: int, window: int, ddof: int) -> float:
+    r"""Standard deviation, :math:`\sqrt{\sum (x - \bar x)^2 / (n - ddof)}`; NaN until full.
+
+    In two passes over differences from the newest value, so that a small deviation of large values
+    is not lost: exactly 0 for a window of equal values.
+    """
+    if state[at] < window:
+        return np.nan
+    newest = ring_lag(state, at, window, 0)
+    mean = 0.0
+    for lag in range(window - 1, -1, -1):
+        mean += ring_lag(state, at, window, lag) - newest
+    mean /= window
+    squares = 0.0
+    for lag in range(window - 1, -1, -1):
+        squares += (ring_lag(state, at, window, lag) - newest - mean) ** 2
+    return math.sqrt(squares / (window - ddof))
+
+
+@separate
+def ring_maximum(state: Pointer, at: int, window: int) -> float:
+    """Largest value; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    found = state[at + 2]
+    for place in range(1, window):
+        found = max(found, state[at + 2 + place])
+    return float(found)
+
+
+@separate
+def ring_minimum(state: Pointer, at: int, window: int) -> float:
+    """Smallest value; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    found = state[at + 2]
+    for place in range(1, window):
+        found = min(found, state[at + 2 + place])
+    return float(found)
+
+
+@separate
+def ring_since_maximum(state: Pointer, at: int, window: int) -> float:
+    """Bars since the largest value, the newest of equal ones; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    found, since = ring_lag(state, at, window, 0), 0
+    for lag in range(1, window):
+        value = ring_lag(state, at, window, lag)
+        if value > found:
+            found, since = value, lag
+    return float(since)
+
+
+@separate
+def ring_since_minimum(state: Pointer, at: int, window: int) -> float:
+    """Bars since the smallest value, the newest of equal ones; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    found, since = ring_lag(state, at, window, 0), 0
+    for lag in range(1, window):
+        value = ring_lag(state, at, window, lag)
+        if value < found:
+            found, since = value, lag
+    return float(since)
+
+
+@separate
+def average_push(state: Pointer, at: int, window: int, weight: float, value: float) -> float:
+    r"""Exponential average :math:`E_t = E_{t-1} + w (x_t - E_{t-1})`, and its newest value.
+
+    NaN until `window` values are there, whose mean is the first average. w is 2 / (n + 1) for an
+    EMA, and 1 / n for one of Wilder's. A value that is NaN (of a part that is not warm yet) is not
+    taken in.
+    """
+    if math.isnan(value):
+        return np.nan
+    if state[at] < window:
+        state[at] += 1.0
+        state[at + 1] += value
+        if state[at] < window:
+            return np.nan
+        state[at + 1] /= window
+        return float(state[at + 1])
+    state[at + 1] += weight * (value - state[at + 1])
+    return float(state[at + 1])
