@@ -1,0 +1,1 @@
+"""Which world are we in: causal (filtered, never smoothed) probabilities of market regimes."""
