@@ -60,7 +60,7 @@ class Observations:
         if np.isinf(self.y_TD).any():
             row, column = (int(index) for index in np.argwhere(np.isinf(self.y_TD))[0])
             raise RegimeError(f"y[{row}, {column}]: expected a number or NaN, found an infinity")
-        unfit_T = self.seen_T & ~np.isfinite(self.x_TM).all(axis=1)
+        unfit_T = self.seen & ~np.isfinite(self.x_TM).all(axis=1)
         if unfit_T.any():
             row = int(np.argmax(unfit_T))
             raise RegimeError(f"x[{row}]: expected finite regressors, found {self.x_TM[row]}")
@@ -91,14 +91,13 @@ class Observations:
         return Observations(self.y_TD[start:stop], self.x_TM[start:stop])
 
     @property
-    def seen_T(self) -> NDArray[np.bool_]:
-        """Bars with an observation."""
-        seen: NDArray[np.bool_] = np.isfinite(self.y_TD).all(axis=1)
-        return seen
+    def seen(self) -> NDArray[np.bool_]:
+        """Bars with an observation, (T,)."""
+        return np.asarray(np.isfinite(self.y_TD).all(axis=1))
 
     @property
-    def mean_T(self) -> Array:
-        """Mean over the D series: the return that drift and volatility are told of."""
+    def mean(self) -> Array:
+        """Mean over the D series, (T,): the return that drift and volatility are told of."""
         mean: Array = self.y_TD.mean(axis=1)
         return mean
 
@@ -118,19 +117,22 @@ class RegimeModel(Protocol):
         ...
 
     @property
-    def drift_K(self) -> Array:
-        """Expected `Observations.mean_T` of a bar in each regime (in the fit's sample)."""
+    def drift(self) -> Array:
+        """Expected `Observations.mean` of a bar in each regime (in the fit's sample), (K,)."""
         ...
 
     @property
-    def volatility_K(self) -> Array:
-        """Standard deviation of `Observations.mean_T` in each regime, > 0."""
+    def volatility(self) -> Array:
+        """Standard deviation of `Observations.mean` in each regime, (K,), > 0."""
         ...
 
     @property
-    def transition_KK(self) -> Array:
-        """P[k, j] = P(k_{t+1} = j | k_t = k); of a model without one: the counted transitions of
-        its most likely regimes in the fit's sample, plus one half a pair."""
+    def transition(self) -> Array:
+        """P[k, j] = P(k_{t+1} = j | k_t = k), (K, K).
+
+        Of a model without one: the counted transitions of its most likely regimes in the fit's
+        sample, plus one half a pair.
+        """
         ...
 
     def start(self) -> Array:

@@ -16,6 +16,7 @@ TOP_LEVEL_NAMES = (
     "markets",
     "risk",
     "features",
+    "regimes",
     "envs",
     "agents",
     "evaluation",
