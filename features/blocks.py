@@ -7,6 +7,7 @@ as TA-Lib does it: by the mean of its first n values.
 | part | numbers of state | pushed by |
 |---|---|---|
 | window of n values | `ring_size(n)` = n + 2 | `ring_push` |
+| last price, and a window of n log returns | `returns_size(n)` = n + 3 | `returns_push` |
 | exponential average | `AVERAGE_SIZE` = 2 | `average_push` |
 """
 
@@ -19,13 +20,21 @@ from markets.compiled import separate
 
 __all__ = [
     "AVERAGE_SIZE",
+    "COMOMENTS_SIZE",
     "average_push",
+    "change_push",
+    "quotient",
+    "ring_comoments",
+    "returns_push",
+    "returns_size",
+    "ring_at",
     "ring_count",
     "ring_deviation",
     "ring_lag",
     "ring_maximum",
     "ring_mean",
     "ring_minimum",
+    "ring_moment",
     "ring_push",
     "ring_since_maximum",
     "ring_since_minimum",
@@ -35,6 +44,9 @@ __all__ = [
 
 AVERAGE_SIZE = 2
 """Numbers of state of an exponential average: values taken in, and the average."""
+
+COMOMENTS_SIZE = 5
+"""Numbers that `ring_comoments` writes: two means, and three mean products of deviations."""
 
 
 def ring_size(window: int) -> int:
@@ -66,6 +78,15 @@ def ring_lag(state: Pointer, at: int, window: int, lag: int) -> float:
     place = int(state[at + 1]) - 1 - lag
     if place < 0:
         place += window
+    return float(state[at + 2 + place])
+
+
+@separate
+def ring_at(state: Pointer, at: int, window: int, rank: int) -> float:
+    """Value of a full window by rank, 0 being the oldest."""
+    place = int(state[at + 1]) + rank
+    if place >= window:
+        place -= window
     return float(state[at + 2 + place])
 
 
@@ -107,6 +128,17 @@ def ring_deviation(state: Pointer, at: int, window: int, ddof: int) -> float:
     for lag in range(window - 1, -1, -1):
         squares += (ring_lag(state, at, window, lag) - newest - mean) ** 2
     return math.sqrt(squares / (window - ddof))
+
+
+@separate
+def ring_moment(state: Pointer, at: int, window: int, mean: float, order: int) -> float:
+    r"""Moment about a mean, :math:`\tfrac1n \sum (x - m)^k`; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    total = 0.0
+    for rank in range(window):
+        total += (ring_at(state, at, window, rank) - mean) ** order
+    return total / window
 
 
 @separate
@@ -157,6 +189,22 @@ def ring_since_minimum(state: Pointer, at: int, window: int) -> float:
     return float(since)
 
 
+def returns_size(window: int) -> int:
+    """Numbers of state of `returns_push`: the last price, and the window of returns."""
+    return 1 + ring_size(window)
+
+
+@separate
+def returns_push(state: Pointer, at: int, window: int, price: float) -> None:
+    r"""Add the log return :math:`\ln (P_t / P_{t-1})` to the window, a ring from `at` + 1 on.
+
+    The first price gives none.
+    """
+    if state[at] > 0.0:
+        ring_push(state, at + 1, window, math.log(price / state[at]))
+    state[at] = price
+
+
 @separate
 def average_push(state: Pointer, at: int, window: int, weight: float, value: float) -> float:
     r"""Exponential average :math:`E_t = E_{t-1} + w (x_t - E_{t-1})`, and its newest value.
@@ -176,3 +224,61 @@ def average_push(state: Pointer, at: int, window: int, weight: float, value: flo
         return float(state[at + 1])
     state[at + 1] += weight * (value - state[at + 1])
     return float(state[at + 1])
+
+
+@separate
+def ring_comoments(state: Pointer, x: int, y: int, window: int, into: int) -> None:
+    r"""Means and population covariances of two windows that are pushed together.
+
+    Writes :math:`\bar x, \bar y, s_{xx}, s_{xy}, s_{yy}` to the state from `into` on; NaN until the
+    windows are full. In two passes over differences from the newest value, as `ring_deviation`:
+    the covariances of a window of equal values are exactly 0.
+    """
+    if state[x] < window:
+        for place in range(5):
+            state[into + place] = np.nan
+        return
+    newest_x = ring_lag(state, x, window, 0)
+    newest_y = ring_lag(state, y, window, 0)
+    first = int(state[x + 1])
+    mean_x = mean_y = 0.0
+    for step in range(window):
+        place = 2 + (first + step if first + step < window else first + step - window)
+        mean_x += state[x + place] - newest_x
+        mean_y += state[y + place] - newest_y
+    mean_x /= window
+    mean_y /= window
+    xx = xy = yy = 0.0
+    for step in range(window):
+        place = 2 + (first + step if first + step < window else first + step - window)
+        above_x = state[x + place] - newest_x - mean_x
+        above_y = state[y + place] - newest_y - mean_y
+        xx += above_x * above_x
+        xy += above_x * above_y
+        yy += above_y * above_y
+    state[into] = newest_x + mean_x
+    state[into + 1] = newest_y + mean_y
+    state[into + 2] = xx / window
+    state[into + 3] = xy / window
+    state[into + 4] = yy / window
+
+
+@separate
+def change_push(state: Pointer, at: int, price: float) -> float:
+    r"""Log change since the price pushed before, :math:`\ln (C_t / C_{t-1})`; NaN for the first.
+
+    One number of state: the price.
+    """
+    previous = state[at]
+    state[at] = price
+    if previous <= 0.0:
+        return np.nan
+    return math.log(price / previous)
+
+
+@separate
+def quotient(numerator: float, denominator: float) -> float:
+    """The quotient, 0 where the denominator is 0; NaN stays NaN."""
+    if denominator == 0.0:
+        return 0.0
+    return numerator / denominator
