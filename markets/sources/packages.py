@@ -30,14 +30,14 @@ from markets.sources.protocol import (
     assemble,
 )
 
-__all__ = ["EMBEDDED", "EmbeddedDataset", "PackagesSource"]
+__all__ = ["EMBEDDED", "EmbeddedDataset", "PackagedFile", "PackagesSource", "accept_content"]
 
 _FIELDS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedDataset:
-    """A data set inside a package.
+class PackagedFile:
+    """A data file inside an ordinary package, pinned by its content.
 
     Attributes:
         dataset: Identifier.
@@ -47,13 +47,6 @@ class EmbeddedDataset:
         sha256: SHA-256 of the file's uncompressed content.
         version: Version of the distribution in which that content was seen.
         licence: Terms of the data.
-        symbols: What it holds.
-        span: First and last session, ISO 8601.
-        rows: Number of sessions.
-        adjusted: "none" or "split".
-        good_for: What to use it for.
-        traps: What is wrong with it, and what was done about it.
-        read: Turns the file's content into bars.
     """
 
     dataset: str
@@ -63,6 +56,22 @@ class EmbeddedDataset:
     sha256: str
     version: str
     licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedDataset(PackagedFile):
+    """A data set inside a package.
+
+    Attributes:
+        symbols: What it holds.
+        span: First and last session, ISO 8601.
+        rows: Number of sessions.
+        adjusted: "none" or "split".
+        good_for: What to use it for.
+        traps: What is wrong with it, and what was done about it.
+        read: Turns the file's content into bars.
+    """
+
     symbols: tuple[str, ...]
     span: tuple[str, str]
     rows: int
@@ -230,7 +239,7 @@ class PackagesSource(SourceConfig):
         """
         entry = EMBEDDED[self.dataset]
         content = read_content(entry)
-        accepted = _accept(entry, content, self.accept_sha256)
+        accepted = accept_content(entry, content, self.accept_sha256)
         provenance = Provenance(
             dataset=entry.dataset,
             source=f"{entry.distribution} {installed_version(entry)}: {entry.file}",
@@ -241,7 +250,7 @@ class PackagesSource(SourceConfig):
         return assemble(entry.read(content), provenance, self)
 
 
-def data_file(entry: EmbeddedDataset) -> Path:
+def data_file(entry: PackagedFile) -> Path:
     """Return where the package keeps the file, without importing the package.
 
     Raises:
@@ -263,7 +272,7 @@ def data_file(entry: EmbeddedDataset) -> Path:
     return path
 
 
-def installed_version(entry: EmbeddedDataset) -> str:
+def installed_version(entry: PackagedFile) -> str:
     """Return the installed version of the package, or "none"."""
     try:
         return importlib.metadata.version(entry.distribution)
@@ -271,7 +280,7 @@ def installed_version(entry: EmbeddedDataset) -> str:
         return "none"
 
 
-def read_content(entry: EmbeddedDataset) -> bytes:
+def read_content(entry: PackagedFile) -> bytes:
     """Return the uncompressed content of the package's file."""
     path = data_file(entry)
     raw = path.read_bytes()
@@ -283,12 +292,12 @@ def read_content(entry: EmbeddedDataset) -> bytes:
         raise DataFileError(f"{path}: expected a gzip file, found: {error}") from error
 
 
-def content_sha256(entry: EmbeddedDataset) -> str:
+def content_sha256(entry: PackagedFile) -> str:
     """Return the SHA-256 of the installed file's uncompressed content."""
     return hashlib.sha256(read_content(entry)).hexdigest()
 
 
-def _accept(entry: EmbeddedDataset, content: bytes, accepted: str | None) -> tuple[str, ...]:
+def accept_content(entry: PackagedFile, content: bytes, accepted: str | None) -> tuple[str, ...]:
     """Refuse an unknown content; return a note where another one was accepted deliberately."""
     found = hashlib.sha256(content).hexdigest()
     if found == entry.sha256:
