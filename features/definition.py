@@ -17,7 +17,10 @@ from features.fingerprint import fingerprint
 from features.step import Step
 
 __all__ = [
+    "ASSET_INPUTS",
     "INPUTS",
+    "PUBLISHED",
+    "SHARED_INPUTS",
     "Array",
     "BoundFeature",
     "Feature",
@@ -34,8 +37,21 @@ Horizon = Annotated[int, Ge(1)]
 Window = Annotated[int, Ge(2)]
 """A number of bars over which a statistic is taken."""
 
-INPUTS = ("open", "high", "low", "close", "volume", "ts_event")
-"""What a feature may read: adjusted prices and volume (float64) and the bar's time (ns UTC)."""
+ASSET_INPUTS = ("open", "high", "low", "close", "volume", "ts_event", "market", "sector")
+"""What a feature of an asset may read, at the asset's own bars: adjusted prices and volume, the
+bar's time (int64, ns UTC), and the levels of the equal-weight market and of the asset's sector
+(the market where no sector is known). A level's scale means nothing; its ratios are returns."""
+SHARED_INPUTS = (
+    *("ts_event", "market", "dispersion", "breadth"),
+    *("exogenous", "age"),
+)
+"""What a shared feature may read, at the bars of the common axis: time, the market's level, the
+standard deviation of the assets' log returns of the bar, the share of them that rose, and of a
+published series the value known at the bar and its age in days (`features.series`)."""
+INPUTS = {"asset": ASSET_INPUTS, "shared": SHARED_INPUTS}
+"""Inputs by scope."""
+PUBLISHED = frozenset({"exogenous", "age"})
+"""Inputs that come from a published series, which the parameter ``series`` names."""
 
 Series = Mapping[str, NDArray[Any]]
 Parameter = int | float | str | bool
@@ -54,7 +70,7 @@ class Feature:
     function: Callable[..., Any]
     """Series of the inputs and keyword parameters to one array (T,), or a tuple of arrays."""
     inputs: tuple[str, ...]
-    """Series that the function reads, of `INPUTS`."""
+    """Series that the function reads, of the `INPUTS` of its scope."""
     unit: str
     """Unit of the values before scaling."""
     source: str
@@ -71,7 +87,7 @@ class Feature:
     step: Step | None
     """Its newest value from a carried state and the new bar; None: computed from the last bars."""
     scope: Literal["asset", "shared"]
-    """A value per asset, or one for all (then it reads only ``ts_event``)."""
+    """A value per asset, or one for all."""
     outputs: tuple[str, ...]
     """Suffixes of the columns of a function that returns a tuple; empty for a single array."""
     scaled: bool

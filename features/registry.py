@@ -24,7 +24,15 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from features.definition import INPUTS, Array, Feature, FeatureError, Horizon, Window
+from features.definition import (
+    INPUTS,
+    PUBLISHED,
+    Array,
+    Feature,
+    FeatureError,
+    Horizon,
+    Window,
+)
 from features.step import Step
 
 __all__ = ["Array", "Horizon", "Window", "catalogue", "feature", "lookup"]
@@ -54,7 +62,8 @@ def feature(  # noqa: PLR0913 - the columns of a declaration, by keyword only
         warmup: number of first bars of an asset without a value, or a function of the parameters.
         memory: for a recursive feature, bars after which an unknown past no longer matters (to
             1e-12); without it the value at t reads the last ``warmup + 1`` bars only.
-        scope: "asset", or "shared" for one value for all assets from ``ts_event``.
+        scope: "asset", or "shared" for one value for all assets; each has inputs of its own
+            (`features.definition.INPUTS`).
         outputs: suffixes of the columns, for a function that returns a tuple of arrays.
         scaled: whether the pipeline's scaling applies.
         step: the newest value from a carried state and the new bar, for streams (`features.step`);
@@ -75,7 +84,7 @@ def feature(  # noqa: PLR0913 - the columns of a declaration, by keyword only
         declared = Feature(
             name=function.__name__,
             function=function,
-            inputs=_inputs(function),
+            inputs=_inputs(function, scope),
             unit=unit,
             source=source,
             warmup=warmup if callable(warmup) else _constant(warmup),
@@ -123,20 +132,21 @@ def _register(declared: Feature) -> None:
             f"feature {declared.name!r} is declared twice: in {present.function.__module__} and in "
             f"{declared.function.__module__}; give one of them another name"
         )
-    if declared.scope == "shared" and declared.inputs != ("ts_event",):
+    if PUBLISHED & set(declared.inputs) and "series" not in declared.schema.model_fields:
         raise FeatureError(
-            f"feature {declared.name!r}: a shared feature reads ts_event only, "
-            f"found {', '.join(declared.inputs)}"
+            f"feature {declared.name!r}: a feature that reads a published series needs the "
+            "parameter 'series: str', which names it, found none"
         )
     _REGISTRY[declared.name] = declared
 
 
-def _inputs(function: Callable[..., Any]) -> tuple[str, ...]:
+def _inputs(function: Callable[..., Any], scope: Literal["asset", "shared"]) -> tuple[str, ...]:
     names = tuple(p.name.removesuffix("_T") for p in _parameters(function, keyword_only=False))
-    if not names or not set(names) <= set(INPUTS):
+    if not names or not set(names) <= set(INPUTS[scope]):
         raise FeatureError(
             f"feature {function.__name__!r}: expected positional parameters of "
-            f"{', '.join(f'{name}_T' for name in INPUTS)}, found {', '.join(names) or 'none'}"
+            f"{', '.join(f'{name}_T' for name in INPUTS[scope])} (scope {scope}), found "
+            f"{', '.join(names) or 'none'}"
         )
     return names
 

@@ -121,8 +121,15 @@ class TestErrors:
         def market(close_T: Array) -> Array:
             return close_T
 
-        with pytest.raises(FeatureError, match="a shared feature reads ts_event only, found close"):
+        with pytest.raises(FeatureError, match=r"ts_event_T.*\(scope shared\), found close"):
             declare(market, scope="shared")
+
+    def test_published_series_without_a_name(self) -> None:
+        def nameless(exogenous_T: Array) -> Array:
+            return exogenous_T
+
+        with pytest.raises(FeatureError, match="needs the parameter 'series: str'"):
+            declare(nameless, scope="shared")
 
     def test_name_taken_by_another_module(self) -> None:
         def rsi(close_T: Array) -> Array:
