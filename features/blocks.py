@@ -23,6 +23,7 @@ __all__ = [
     "COMOMENTS_SIZE",
     "average_push",
     "change_push",
+    "position",
     "quotient",
     "returns_push",
     "returns_size",
@@ -35,11 +36,15 @@ __all__ = [
     "ring_mean",
     "ring_minimum",
     "ring_moment",
+    "ring_path",
     "ring_push",
     "ring_since_maximum",
     "ring_since_minimum",
     "ring_size",
+    "ring_slope",
     "ring_sum",
+    "ring_weighted_mean",
+    "share",
 ]
 
 AVERAGE_SIZE = 2
@@ -282,3 +287,63 @@ def quotient(numerator: float, denominator: float) -> float:
     if denominator == 0.0:
         return 0.0
     return numerator / denominator
+
+
+@separate
+def ring_weighted_mean(state: Pointer, at: int, window: int) -> float:
+    """Mean with weights n for the newest value down to 1 for the oldest; NaN until full."""
+    if state[at] < window:
+        return np.nan
+    total, weight = 0.0, 0.0
+    first = int(state[at + 1])
+    for place in range(first, window):
+        weight += 1.0
+        total += weight * state[at + 2 + place]
+    for place in range(first):
+        weight += 1.0
+        total += weight * state[at + 2 + place]
+    return total / (0.5 * window * (window + 1))
+
+
+@separate
+def ring_path(state: Pointer, at: int, window: int) -> float:
+    """Sum of the absolute changes from each value to the next; NaN until the window is full."""
+    if state[at] < window:
+        return np.nan
+    total = 0.0
+    last = ring_lag(state, at, window, window - 1)
+    for lag in range(window - 2, -1, -1):
+        value = ring_lag(state, at, window, lag)
+        total += abs(value - last)
+        last = value
+    return total
+
+
+@separate
+def ring_slope(state: Pointer, at: int, window: int) -> float:
+    r"""Slope of the least-squares line per push, :math:`\sum (x - \bar x) y / \sum (x - \bar x)^2`.
+
+    Over differences from the newest value: exactly 0 for a window of equal values. NaN until full.
+    """
+    if state[at] < window:
+        return np.nan
+    newest = ring_lag(state, at, window, 0)
+    middle = 0.5 * (window - 1)
+    total = 0.0
+    for lag in range(window - 1, 0, -1):
+        total += (middle - lag) * (ring_lag(state, at, window, lag) - newest)
+    return total * 12.0 / (window * (float(window) * window - 1.0))
+
+
+@separate
+def share(numerator: float, denominator: float, scale: float) -> float:
+    """Quotient; 0 where the denominator is but rounding, at most 1e-12 of the scale."""
+    if denominator <= 1e-12 * scale:
+        return 0.0
+    return numerator / denominator
+
+
+@separate
+def position(value: float, low: float, high: float) -> float:
+    """Place in a range of prices: 1 at its top, -1 at its bottom, 0 in a range without width."""
+    return share((value - low) - (high - value), high - low, high)
