@@ -88,8 +88,8 @@ PACKAGED_SERIES: Mapping[str, PackagedSeries] = {
             unit="percent a year",
             notes=(
                 (
-                    "close of Cboe's VIX, 2014-2018: known at 16:15 in New York, a quarter of an hour"
-                    " after the stocks' close of the day"
+                    "close of Cboe's VIX, 2014-2018: known at 16:15 in New York, a quarter of an"
+                    " hour after the stocks' close of the day"
                 ),
             ),
         ),
@@ -107,8 +107,9 @@ PACKAGED_SERIES: Mapping[str, PackagedSeries] = {
             unit="USD per barrel",
             notes=(
                 (
-                    "daily spot price of WTI, 1986-2018 (EIA by FRED): the EIA publishes on Wednesday,"
-                    " after a holiday on Thursday, up to the Monday before; 7 business days bear that"
+                    "daily spot price of WTI, 1986-2018 (EIA by FRED): the EIA publishes on"
+                    " Wednesday, after a holiday on Thursday, up to the Monday before; 7 business"
+                    " days bear that"
                 ),
             ),
         ),
@@ -147,7 +148,7 @@ PACKAGED_SERIES: Mapping[str, PackagedSeries] = {
             notes=(
                 (
                     "consumer prices without food and energy, 1957-2018 (BLS by FRED): published in"
-                    " the month after (the latest on the 30th, in October 2013), used from the end of it"
+                    " the month after (the latest on the 30th, in October 2013), used from its end"
                 ),
                 (
                     "seasonally adjusted with later seasons: the last five years are revised each"
