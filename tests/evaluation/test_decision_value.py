@@ -11,7 +11,7 @@ from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from markets.synthetic.regime_gbm import RegimeGBM
 
-MARKETS = [
+MARKETS: list[MarketConfig] = [
     GarleanuPedersen(regime="belief", transition=0.98),
     OrnsteinUhlenbeck(regime="belief"),
     RegimeGBM(regime="belief"),

@@ -1,0 +1,1 @@
+"""How well do causal detectors see hidden regimes, and what is it worth?"""
