@@ -14,8 +14,11 @@ DAY = 86_400 * 10**9
 START = int(np.datetime64("2007-01-01", "ns").astype(np.int64))
 LEVEL_T = 100.0 * np.exp(np.array([0.0, 0.01, 0.03, 0.02, 0.05, 0.04, 0.0, 0.02]))
 BELIEF_TK = np.array(
-    [[np.nan, np.nan], [0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.1, 0.9], [0.7, 0.3], [0.2, 0.8]]
-    + [[0.3, 0.7]]
+    [
+        [np.nan, np.nan],
+        *([0.9, 0.1], [0.8, 0.2], [0.4, 0.6]),
+        *([0.1, 0.9], [0.7, 0.3], [0.2, 0.8], [0.3, 0.7]),
+    ]
 )
 HISTORY = RegimeHistory(
     title="Test",
@@ -56,7 +59,7 @@ def test_figure_shows_prices_beliefs_transitions_table_and_crises(tmp_path: Path
         texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"0.900", "0.100", "42.9%", "Financial crisis", "fitted on the left"} <= set(texts)
     assert "LTCM" not in texts  # before the history
-    colours = figure.axes[0].collections[0].get_colors()
+    colours = figure.axes[0].collections[0].get_edgecolor()
     calm, wild = regime_colours(2)
     assert len({tuple(colour) for colour in colours}) == 3  # calm, wild, not known yet
     assert calm != wild
