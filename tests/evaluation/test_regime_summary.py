@@ -61,7 +61,7 @@ def test_figure_shows_prices_beliefs_transitions_table_and_crises(tmp_path: Path
     assert "LTCM" not in texts  # before the history
     colours = figure.axes[0].collections[0].get_edgecolor()
     calm, wild = regime_colours(2)
-    assert len({tuple(colour) for colour in colours}) == 3  # calm, wild, not known yet
+    assert len(np.unique(np.asarray(colours), axis=0)) == 3  # calm, wild, not known yet
     assert calm != wild
     path = tmp_path / "regimes.png"
     to_png(lambda: regime_figure(HISTORY), path)
