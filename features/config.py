@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from features.definition import Parameter
 from features.scaling import Scaling
+from markets.published import ExogenousConfig
 
 __all__ = ["FeatureConfig", "FeatureSpec"]
 
@@ -60,5 +61,7 @@ class FeatureConfig:
     """"robust" (median, MAD), "standard" (mean, deviation) or "none"; pooled over assets."""
     clip: Annotated[float, Gt(0.0)] = 5.0
     """Bound on the absolute scaled value, in scales (standard deviations)."""
+    exogenous: dict[str, ExogenousConfig] = Field(default_factory=dict)
+    """Published series by the name that features read them by (their parameter ``series``)."""
     modules: tuple[str, ...] = ()
     """Python modules with features of your own, imported before the names are looked up."""

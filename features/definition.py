@@ -3,6 +3,8 @@
 Dimensions: T bars on the common axis, n bars of one asset, K columns of one feature.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from features.fingerprint import fingerprint
+from features.inputs import INPUTS, PUBLISHED
+from features.panel import inputs_code
 from features.step import Step
 
 __all__ = [
-    "ASSET_INPUTS",
     "INPUTS",
-    "PUBLISHED",
-    "SHARED_INPUTS",
     "Array",
     "BoundFeature",
     "Feature",
@@ -36,22 +37,6 @@ Horizon = Annotated[int, Ge(1)]
 """A distance in bars."""
 Window = Annotated[int, Ge(2)]
 """A number of bars over which a statistic is taken."""
-
-ASSET_INPUTS = ("open", "high", "low", "close", "volume", "ts_event", "market", "sector")
-"""What a feature of an asset may read, at the asset's own bars: adjusted prices and volume, the
-bar's time (int64, ns UTC), and the levels of the equal-weight market and of the asset's sector
-(the market where no sector is known). A level's scale means nothing; its ratios are returns."""
-SHARED_INPUTS = (
-    *("ts_event", "market", "dispersion", "breadth"),
-    *("exogenous", "age"),
-)
-"""What a shared feature may read, at the bars of the common axis: time, the market's level, the
-standard deviation of the assets' log returns of the bar, the share of them that rose, and of a
-published series the value known at the bar and its age in days (`features.series`)."""
-INPUTS = {"asset": ASSET_INPUTS, "shared": SHARED_INPUTS}
-"""Inputs by scope."""
-PUBLISHED = frozenset({"exogenous", "age"})
-"""Inputs that come from a published series, which the parameter ``series`` names."""
 
 Series = Mapping[str, NDArray[Any]]
 Parameter = int | float | str | bool
@@ -164,9 +149,22 @@ class BoundFeature:
             return (self.label,)
         return tuple(f"{self.label}_{output}" for output in self.feature.outputs)
 
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Parameters that a step reads: all but text, in the order of the signature."""
+        return {
+            name: value for name, value in self.parameters.items() if not isinstance(value, str)
+        }
+
     @property
+    def series(self) -> str | None:
+        """Name of the published series that it reads."""
+        return str(self.parameters["series"]) if PUBLISHED & set(self.feature.inputs) else None
+
+    @cached_property
     def definition(self) -> dict[str, Any]:
-        """All that decides the values: declaration, parameters and the code's fingerprint."""
+        """All that decides the values: declaration, parameters and the code's fingerprints."""
+        step = self.feature.step
         return {
             "feature": self.feature.name,
             "module": self.feature.function.__module__,
@@ -176,14 +174,23 @@ class BoundFeature:
             "scope": self.feature.scope,
             "scaled": self.feature.scaled,
             "warmup": self.warmup,
+            "memory": self.memory,
             "code": fingerprint(self.feature.function),
+            "step": None if step is None else fingerprint(step.function),
+            "inputs_code": inputs_code(frozenset(self.feature.inputs)),
         }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the definition."""
+        text = json.dumps(self.definition, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def compute(self, series: Series) -> NDArray[np.float64]:
         """Values of one asset's own bars.
 
         Args:
-            series: arrays (n,) by the names of `INPUTS`, without gaps.
+            series: arrays (n,) by the names of its inputs, and ``ts_event``, without gaps.
 
         Returns:
             Values (n, columns), NaN for the first ``warmup`` bars.

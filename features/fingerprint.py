@@ -55,8 +55,9 @@ def _reachable(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def _python(value: object) -> FunctionType | None:
-    """The Python function behind a value, also where it is wrapped or compiled by numba."""
+    """The Python function behind a value, also where it is wrapped, compiled by numba or a step."""
     value = getattr(value, "py_func", value)
+    value = getattr(value, "function", value)
     value = inspect.unwrap(value) if callable(value) else value
     return value if isinstance(value, FunctionType) else None
 
@@ -72,6 +73,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
+@cache
 def _canonical(function: FunctionType) -> str:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

@@ -10,19 +10,24 @@ Dimensions: T bars, A assets, F columns per asset, G shared columns.
 """
 
 import importlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.config import FeatureConfig, FeatureSpec
-from features.definition import BoundFeature, FeatureError, Series
+from features.definition import BoundFeature, FeatureError
+from features.panel import Panel
+from features.publications import Publications
 from features.registry import lookup
 from features.scaling import Scaler
-from features.series import adjusted_series
+from features.series import asset_series, panel_of, shared_series
 from features.state import PipelineState, Span, scales_of
 from features.stream import FeatureStream
 from markets.bars import Bars
+from markets.published import PublishedSeries
 
 __all__ = ["TRADABLE", "FeatureConfig", "FeaturePipeline", "FeatureSpec", "FeatureTensor"]
 
@@ -59,13 +64,19 @@ class FeaturePipeline:
 
     Args:
         config: choice of features and scaling; the default set if left out.
+        exogenous: published series by name; they stand in for those of the configuration, whose
+            other ones are loaded when they are first needed.
 
     Raises:
         FeatureError: unknown feature (with suggestions) or parameter, a parameter out of its
-            range, or a column that occurs twice.
+            range, a column that occurs twice, or a published series that is not known.
     """
 
-    def __init__(self, config: FeatureConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: FeatureConfig | None = None,
+        exogenous: Mapping[str, PublishedSeries] | None = None,
+    ) -> None:
         self.config = config if config is not None else FeatureConfig()
         for module in self.config.modules:
             importlib.import_module(module)
@@ -83,8 +94,18 @@ class FeaturePipeline:
             raise FeatureError(f"features: expected each column once, found twice: {twice}")
         self.warmup = max(feature.warmup for feature in self.features)
         """First row in which an asset that had every bar has a value of every feature."""
+        self._publications = Publications(self._shared, self.config.exogenous, exogenous)
         self._state: PipelineState | None = None
         self._stream: FeatureStream | None = None
+
+    @property
+    def exogenous(self) -> Mapping[str, PublishedSeries]:
+        """The published series that the features read, by name, with all publications so far.
+
+        Raises:
+            MarketDataError: one cannot be loaded.
+        """
+        return self._publications.series
 
     @property
     def state(self) -> PipelineState:
@@ -151,14 +172,29 @@ class FeaturePipeline:
                 values are not finite after its warm-up.
         """
         self._require_length(bars)
+        panel = panel_of(bars)
         raw_TAF = np.full((bars.num_bars, bars.num_assets, len(self.names) - 1), np.nan)
-        for asset, series in enumerate(adjusted_series(bars)):
+        for asset, series in enumerate(asset_series(panel)):
             try:
-                values = _computed(self._asset, series.columns)
+                values = [feature.compute(series.columns) for feature in self._asset]
             except FeatureError as error:
                 raise FeatureError(f"{bars.symbols[asset]}: {error}") from error
-            raw_TAF[series.rows_n, asset] = values
-        return raw_TAF, _computed(self._shared, {"ts_event": bars.ts_event})
+            raw_TAF[series.rows_n, asset] = _beside(values, len(series.rows_n))
+        return raw_TAF, self._raw_shared(panel)
+
+    def _raw_shared(self, panel: Panel) -> Array:
+        published = self.exogenous
+        own = {
+            name: shared_series(panel, None if name is None else published[name])
+            for name in {feature.series for feature in self._shared}
+        }
+        values = []
+        for feature in self._shared:
+            series = own[feature.series]
+            values_TK = np.full((len(panel.ts_event), len(feature.columns)), np.nan)
+            values_TK[series.rows_n] = feature.compute(series.columns)
+            values.append(values_TK)
+        return _beside(values, len(panel.ts_event))
 
     def transform(self, bars: Bars) -> FeatureTensor:
         """Scaled features of all bars.
@@ -170,6 +206,49 @@ class FeaturePipeline:
         asset_TAF, shared_TG = self.raw(bars)
         return self._tensor(scalers, asset_TAF, shared_TG, bars.missing, self.warmup)
 
+    def tail(self, bars: Bars) -> FeatureTensor:
+        """Scaled features of the last row from the last bars alone, a tensor of one row.
+
+        Each feature reads the last bars that it needs, `BoundFeature.memory`, of each asset's own:
+        `bars` may be the end of a history, if it holds that many.
+
+        Raises:
+            FeatureError: not fitted, or as in `raw_tail`.
+        """
+        scalers = self.state.scalers()
+        asset_AF, shared_G = self.raw_tail(bars)
+        warmup = int(bars.num_bars <= self.warmup)
+        return self._tensor(scalers, asset_AF[None], shared_G[None], bars.missing[-1:], warmup)
+
+    def raw_tail(self, bars: Bars) -> tuple[Array, Array]:
+        """Unscaled values of the last row (A, F - 1) and (G,); see `tail`.
+
+        Raises:
+            FeatureError: a path-dependent feature, which no number of bars tells: its value needs
+                the state of a stream (`prime` or `resume`, then `update`); otherwise as in `raw`.
+        """
+        if carried := [f.label for f in self.features if f.feature.path_dependent]:
+            raise FeatureError(
+                f"tail: expected features that some last bars tell, found the path-dependent "
+                f"{', '.join(carried)}: prime a stream with the history or resume its state, then "
+                "update it with the bar"
+            )
+        panel = panel_of(bars)
+        asset_AF = np.full((bars.num_assets, len(self.names) - 1), np.nan)
+        for asset, series in enumerate(asset_series(panel)):
+            if panel.present_TA[-1, asset]:
+                values = [f.compute(series.last(f.memory))[-1:] for f in self._asset]
+                asset_AF[asset] = _beside(values, 1)[0]
+        shared = []
+        for feature in self._shared:
+            name = feature.series
+            own = shared_series(panel, None if name is None else self.exogenous[name])
+            values_K = np.full((1, len(feature.columns)), np.nan)
+            if len(own.rows_n):
+                values_K[:] = feature.compute(own.last(feature.memory))[-1:]
+            shared.append(values_K)
+        return asset_AF, _beside(shared, 1)[0]
+
     def prime(self, history: Bars) -> None:
         """Begin a new stream with the bars that have been; `update` continues from there.
 
@@ -177,7 +256,51 @@ class FeaturePipeline:
             FeatureError: additive prices.
         """
         self._stream = FeatureStream(self.features, history.symbols)
-        self._stream.prime(history)
+        self._stream.prime(history, self.exogenous)
+
+    def publish(self, name: str, ts_published: int, value: float) -> None:
+        """Add a publication to a series; bars from its time on see it.
+
+        Args:
+            name: the series.
+            ts_published: when it becomes known, ns UTC; after the series' last publication and
+                after the stream's last bar (a bar that has been cannot have known it).
+            value: the value.
+
+        Raises:
+            FeatureError: no feature reads such a series, or its time has passed.
+            PublishedError: the time is not after the last publication, or the value not finite.
+        """
+        last = None if self._stream is None else self._stream.last_ts
+        self._publications.add(name, ts_published, value, after=last)
+
+    def stream_state(self) -> str:
+        """All that the stream carries, as JSON text: `resume` continues bit for bit from it.
+
+        Raises:
+            FeatureError: no bar has been seen yet.
+        """
+        if self._stream is None:
+            raise FeatureError("stream state: expected a stream that has seen a bar, found none")
+        state = {"stream": self._stream.state(), "published": self._publications.state()}
+        return json.dumps(state)
+
+    def resume(self, state: str) -> None:
+        """Continue the stream of another pipeline with the same features, after a restart.
+
+        Args:
+            state: what `stream_state` returned.
+
+        Raises:
+            FeatureError: not a stream's state, or that of other features or other code.
+        """
+        try:
+            document = json.loads(state)
+            stream = FeatureStream.resumed(self.features, document["stream"])
+            self._publications.resume(document["published"])
+        except (TypeError, KeyError, json.JSONDecodeError) as error:
+            raise FeatureError(f"resume: expected the text of a stream's state: {error}") from error
+        self._stream = stream
 
     def update(self, bar: Bars) -> FeatureTensor:
         """Scaled features of the next bar, a tensor of one row.
@@ -195,7 +318,7 @@ class FeaturePipeline:
         scalers = self.state.scalers()
         if self._stream is None:
             self._stream = FeatureStream(self.features, bar.symbols)
-        asset_AF, shared_G = self._stream.update(bar)
+        asset_AF, shared_G = self._stream.update(bar, self.exogenous)
         warmup = int(self._stream.num_bars <= self.warmup)
         return self._tensor(scalers, asset_AF[None], shared_G[None], bar.missing, warmup)
 
@@ -266,7 +389,6 @@ def _scaled(features: tuple[BoundFeature, ...]) -> NDArray[np.bool_]:
     return np.array([f.feature.scaled for f in features for _ in f.columns], bool)
 
 
-def _computed(features: tuple[BoundFeature, ...], series: Series) -> Array:
-    """Values of all columns, (n, columns)."""
-    none = np.empty((len(series["ts_event"]), 0))
-    return np.concatenate([none, *(feature.compute(series) for feature in features)], axis=1)
+def _beside(values: Sequence[Array], rows: int) -> Array:
+    """Columns beside each other, (rows, columns), also where there are none."""
+    return np.concatenate([np.empty((rows, 0)), *values], axis=1)

@@ -25,14 +25,13 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, create_model
 
 from features.definition import (
-    INPUTS,
-    PUBLISHED,
     Array,
     Feature,
     FeatureError,
     Horizon,
     Window,
 )
+from features.inputs import INPUTS, PUBLISHED
 from features.step import Step
 
 __all__ = ["Array", "Horizon", "Window", "catalogue", "feature", "lookup"]

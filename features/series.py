@@ -1,13 +1,10 @@
-r"""An asset's own bars as adjusted series: what the features read.
+"""Own series of the assets and of the common axis: what the batch form of a feature reads.
 
-Splits are taken out by `Bars.split_adjusted`. Dividends buy shares at the close of their ex-date:
-prices are multiplied by :math:`\prod_{s \le t} (1 + D_s / C_s)`, so that :math:`C_t / C_{t-h}` of
-the series is the total return of h bars, :math:`(C_t + D_t) / C_{t-1}` for one. Both factors look
-back only: no value before an ex-date knows of it. The scale of the first bar is arbitrary.
+Rows where an asset has no bar are taken out. A published series is joined as of its publication
+time; its own rows begin with the first bar at which something is published. `features.panel` has
+the adjustment for splits and dividends, and the market's series.
 
-Rows where an asset has no bar are taken out; dividends that fall on them wait for its next bar.
-
-Dimensions: T bars, A assets, n bars of one asset.
+Dimensions: T rows, A assets, n bars of one asset or rows of one series.
 """
 
 from collections.abc import Iterator
@@ -17,46 +14,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.definition import FeatureError, Series
+from features.inputs import ASSET_INPUTS, MARKET_INPUTS
+from features.panel import Panel, PanelState, joined
 from markets.bars import Bars
+from markets.published import PublishedSeries
 
-__all__ = ["AssetSeries", "adjusted_series", "require_positive_prices"]
+__all__ = [
+    "OwnSeries",
+    "adjusted_series",
+    "asset_series",
+    "panel_of",
+    "require_positive_prices",
+    "shared_series",
+]
 
 Array = NDArray[np.float64]
-PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True, eq=False)
-class AssetSeries:
-    """One asset's own bars, adjusted."""
+class OwnSeries:
+    """Inputs of features without gaps."""
 
     rows_n: NDArray[np.int64]
     """Row of each bar on the common axis."""
     columns: Series
-    """Arrays (n,) by the names of `features.registry.INPUTS`."""
-    reinvested_n: Array
-    """Factor of the dividends reinvested up to each bar, 1 at the first."""
-    pending: float
-    """Dividends since the asset's last bar, in split-adjusted currency per share."""
+    """Arrays (n,) by the names of `features.definition.INPUTS`."""
+
+    def last(self, count: int) -> Series:
+        """Columns of the last bars, at most as many as there are."""
+        return {name: values[-count:] for name, values in self.columns.items()}
 
 
-def adjusted_series(bars: Bars) -> Iterator[AssetSeries]:
-    """Series of each asset in the order of ``bars.symbols``.
+def panel_of(bars: Bars) -> Panel:
+    """What features read of a history.
 
     Raises:
         FeatureError: an instrument with additive prices (log returns need positive ones).
     """
     require_positive_prices(bars)
-    adjusted = bars.split_adjusted()
-    for asset in range(bars.num_assets):
-        rows_n = np.flatnonzero(~bars.missing[:, asset])
-        dividend_n, pending = _collected(adjusted.dividend_TA[:, asset], rows_n)
-        reinvested_n = np.cumprod(1.0 + dividend_n / adjusted.close[rows_n, asset])
-        columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
-            name: getattr(adjusted, name)[rows_n, asset] * reinvested_n for name in PRICES
-        }
-        columns["volume"] = adjusted.volume[rows_n, asset]
-        columns["ts_event"] = bars.ts_event[rows_n]
-        yield AssetSeries(rows_n, columns, reinvested_n, pending)
+    return PanelState.of(bars).take_in(bars, bars.split_TA, bars.dividend_TA)
+
+
+def asset_series(panel: Panel) -> Iterator[OwnSeries]:
+    """Series of each asset, in order."""
+    for asset in range(panel.present_TA.shape[1]):
+        rows_n = np.flatnonzero(panel.present_TA[:, asset])
+        values_In = np.ascontiguousarray(panel.asset_TAI[rows_n, asset].T)
+        columns = {name: values_In[place] for place, name in enumerate(ASSET_INPUTS)}
+        yield OwnSeries(rows_n, {**columns, "ts_event": panel.ts_event[rows_n]})
+
+
+def adjusted_series(bars: Bars) -> Iterator[OwnSeries]:
+    """Series of each asset, in the order of ``bars.symbols``.
+
+    Raises:
+        FeatureError: as `panel_of`.
+    """
+    yield from asset_series(panel_of(bars))
+
+
+def shared_series(panel: Panel, published: PublishedSeries | None = None) -> OwnSeries:
+    """Series of the common axis, with those of a published one from its first publication on."""
+    columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
+        **{name: panel.shared_TM[:, place] for place, name in enumerate(MARKET_INPUTS)},
+        "ts_event": panel.ts_event,
+    }
+    if published is None:
+        rows_n = np.arange(len(panel.ts_event))
+    else:
+        columns["exogenous"], columns["age"] = joined(published, panel.ts_event)
+        rows_n = np.flatnonzero(~np.isnan(columns["exogenous"]))
+    return OwnSeries(
+        rows_n, {name: np.ascontiguousarray(values[rows_n]) for name, values in columns.items()}
+    )
 
 
 def require_positive_prices(bars: Bars) -> None:
@@ -71,14 +101,3 @@ def require_positive_prices(bars: Bars) -> None:
                 f"features: expected positive prices (features are built on log returns), found "
                 f"the additive instrument {instrument.symbol}"
             )
-
-
-def _collected(dividend_T: Array, rows_n: NDArray[np.int64]) -> tuple[Array, float]:
-    """Dividends since the asset's previous bar (0 for its first), and those since its last."""
-    collected_n = np.zeros(len(rows_n))
-    if not len(rows_n):
-        return collected_n, 0.0
-    last = int(rows_n[-1]) + 1
-    if len(rows_n) > 1:
-        collected_n[1:] = np.add.reduceat(dividend_T[:last], rows_n[:-1] + 1)
-    return collected_n, float(np.sum(dividend_T[last:]))

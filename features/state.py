@@ -43,7 +43,7 @@ class Span:
 class PipelineState:
     """A fitted pipeline."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """Version of this document's form."""
     config: FeatureConfig
     """Choice of features and scaling."""

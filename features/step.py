@@ -11,21 +11,27 @@ definition: the batch form is the same step, bar after bar. A step is a function
 
 with ``state`` zeros at the asset's first bar, ``bar`` its inputs in the order of the feature's
 positional parameters, ``parameters`` the keyword-only ones as floats in their order, and ``out``
-one value for each column. Arrays are C pointers in compiled code: no length, no slices, nothing
-checks an index. `features.blocks` has the parts that steps are made of. Values before the warm-up
-may be anything; they are never read.
+one value for each column. Parameters that are text, such as the name of a published series, are
+left out, and a time is a float (to 256 ns). Arrays are C pointers in compiled code: no length, no
+slices, nothing checks an index; a division by zero gives infinity or NaN, as in numpy.
+`features.blocks` has the parts that steps are made of. Values before the warm-up may be anything;
+they are never read.
 
 Dimensions: T bars of one asset, I inputs, P parameters, S numbers of state, K columns.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
+from numba.core import sigutils
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 from numpy.typing import NDArray
 
+from features.fingerprint import fingerprint
 from features.step_driver import SIGNATURE, sweep
 
 __all__ = ["Pointer", "Step", "step"]
@@ -34,6 +40,8 @@ Array = NDArray[np.float64]
 Pointer = NDArray[np.float64]
 """In compiled code a pointer to float64; plain Python may pass an array."""
 StepFunction = Callable[[Pointer, Pointer, Pointer, Pointer], None]
+Numba = Any  # numba's compiler has no annotations
+_OPTIONS = {"error_model": "numpy"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,14 @@ class Step:
     """The Python function."""
     state: Callable[..., int]
     """Of the feature's parameters: numbers of state, S."""
-    compiled: Any
-    """Its compiled form."""
+
+    @cached_property
+    def compiled(self) -> Numba:
+        """Its compiled form, from the cache on disk where neither it nor its parts changed."""
+        code: Numba = CFunc(self.function, sigutils.normalize_signature(SIGNATURE), {}, _OPTIONS)
+        code._cache = _StepCache(self.function)  # noqa: SLF001 - numba has no door for it
+        code.compile()
+        return code
 
     @property
     def address(self) -> int:
@@ -77,16 +91,26 @@ class Step:
         return tuple(np.ascontiguousarray(out_TK[:, column]) for column in range(columns))
 
 
+class _StepCache(FunctionCache):  # type: ignore[misc]
+    """Machine code on disk, keyed by the step's code and that of the parts that it calls.
+
+    numba's own key knows the step's file only: after a change in `features.blocks` it would go on
+    with the old machine code.
+    """
+
+    def _index_key(self, sig: Numba, codegen: Numba) -> tuple[Numba, ...]:
+        return (*super()._index_key(sig, codegen), fingerprint(self._py_func))
+
+
 def step(state: Callable[..., int] | int) -> Callable[[StepFunction], Step]:
-    """Compile a function as a step; see the module's text.
+    """Make a function a step, compiled at its first use; see the module's text.
 
     Args:
         state: numbers of state, or a function of the feature's parameters that tells it.
     """
     size = state if callable(state) else (lambda **_: state)
 
-    def compiled(function: StepFunction) -> Step:
-        code = numba.cfunc(SIGNATURE, cache=True)(function)
-        return Step(function, size, code)
+    def declare(function: StepFunction) -> Step:
+        return Step(function, size)
 
-    return compiled
+    return declare

@@ -52,7 +52,7 @@ def _place(typing: Numba, array: Numba, index: Numba) -> Numba:
 
 
 @numba.njit(  # type: ignore[untyped-decorator]
-    "void(intp[::1], intp[:,::1], intp[:,::1], float64[::1], boolean[::1], float64[:,::1],"
+    "void(intp[::1], intp[:,::1], intp[:,::1], float64[::1], boolean[:,::1], float64[:,:,::1],"
     " float64[:,::1], float64[::1], float64[:,::1])",
     cache=True,
     error_model="numpy",
@@ -62,40 +62,41 @@ def drive(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, by place
     place_F3: NDArray[np.intp],
     input_FI: NDArray[np.intp],
     parameters_P: Array,
-    present_A: NDArray[np.bool_],
-    bar_AN: Array,
+    present_TA: NDArray[np.bool_],
+    bar_TAN: Array,
     state_AS: Array,
     scratch_I: Array,
     out_AK: Array,
 ) -> None:
-    """Take in one bar of A assets with F steps.
+    """Take in T bars of A assets with F steps.
 
     Args:
         address_F: addresses of the steps.
         place_F3: where in the state, the parameters and the values each step's own begin.
         input_FI: which of the N inputs each step reads, -1 after the last.
         parameters_P: parameters of all steps, one after the other.
-        present_A: assets that have a bar; the others keep their state and their values.
-        bar_AN: the N inputs of each asset's bar.
+        present_TA: which assets have a bar; the others keep their state and their values.
+        bar_TAN: the N inputs of each asset's bar.
         state_AS: state of all steps, changed.
         scratch_I: room for one step's inputs.
-        out_AK: values, written.
+        out_AK: values of each asset's last bar, written.
     """
-    for asset in range(len(present_A)):
-        if not present_A[asset]:
-            continue
-        for step in range(len(address_F)):
-            for position in range(input_FI.shape[1]):
-                column = input_FI[step, position]
-                if column >= 0:
-                    scratch_I[position] = bar_AN[asset, column]
-            _call(
-                address_F[step],
-                _place(state_AS, asset * state_AS.shape[1] + place_F3[step, 0]),
-                _place(scratch_I, 0),
-                _place(parameters_P, place_F3[step, 1]),
-                _place(out_AK, asset * out_AK.shape[1] + place_F3[step, 2]),
-            )
+    for asset in range(present_TA.shape[1]):
+        for row in range(present_TA.shape[0]):
+            if not present_TA[row, asset]:
+                continue
+            for step in range(len(address_F)):
+                for position in range(input_FI.shape[1]):
+                    column = input_FI[step, position]
+                    if column >= 0:
+                        scratch_I[position] = bar_TAN[row, asset, column]
+                _call(
+                    address_F[step],
+                    _place(state_AS, asset * state_AS.shape[1] + place_F3[step, 0]),
+                    _place(scratch_I, 0),
+                    _place(parameters_P, place_F3[step, 1]),
+                    _place(out_AK, asset * out_AK.shape[1] + place_F3[step, 2]),
+                )
 
 
 @numba.njit(  # type: ignore[untyped-decorator]

@@ -1,23 +1,33 @@
 """Bar-by-bar computation of features: what a live service calls at each close.
 
-The stream keeps, per asset, the adjusted bars that the features still remember
-(`BoundFeature.memory`) and computes the newest row from them, with the same functions as the batch.
+The stream carries the state of `features.panel` (adjustment and market) and that of every feature's
+step, so that a bar costs the same however long the history is. A user's own feature without a step
+is computed anew from the last bars that it needs (`BoundFeature.memory`).
 
 Dimensions: A assets, F asset columns, G shared columns.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from features.definition import BoundFeature, FeatureError, Series
-from features.series import PRICES, AssetSeries, adjusted_series, require_positive_prices
+from features.definition import BoundFeature, FeatureError
+from features.inputs import ASSET_INPUTS, MARKET_INPUTS, SHARED_INPUTS
+from features.lane import Lane, packed, unpacked
+from features.panel import Panel, PanelState, joined
+from features.series import require_positive_prices
 from markets.bars import Bars
 from markets.calendars import local_offset
+from markets.published import PublishedSeries
 
 __all__ = ["FeatureStream"]
 
 Array = NDArray[np.float64]
-_COLUMNS = (*PRICES, "volume")
+Published = Mapping[str, PublishedSeries]
+_FORMAT = "perennial.stream.v1"
+_NOTHING: Published = {}
 
 
 class FeatureStream:
@@ -32,75 +42,138 @@ class FeatureStream:
         self.symbols = symbols
         self.num_bars = 0
         """Bars seen so far."""
-        self._asset_features = tuple(f for f in features if f.feature.scope == "asset")
-        self._shared_features = tuple(f for f in features if f.feature.scope == "shared")
-        self._last_ts: int | None = None
-        capacity = max((f.memory for f in features), default=1)
-        self._tails = tuple(_AssetTail(capacity) for _ in symbols)
+        self.last_ts: int | None = None
+        """Time of the last bar, ns UTC."""
+        self._features = features
+        shared = [feature for feature in features if feature.feature.scope == "shared"]
+        self._assets = Lane(
+            tuple(f for f in features if f.feature.scope == "asset"), ASSET_INPUTS, symbols
+        )
+        # Each published series has rows of its own, from its first publication on.
+        self._shared = {
+            name: Lane(
+                tuple(f for f in shared if f.series == name),
+                MARKET_INPUTS if name is None else SHARED_INPUTS,
+                (),
+            )
+            for name in dict.fromkeys(feature.series for feature in shared)
+        }
+        columns = [column for feature in shared for column in feature.columns]
+        by_lane = [c for lane in self._shared.values() for f in lane.features for c in f.columns]
+        self._order_G = np.array([by_lane.index(column) for column in columns], np.intp)
+        self._panel: PanelState | None = None
 
-    def prime(self, history: Bars) -> None:
+    def prime(self, history: Bars, published: Published = _NOTHING) -> None:
         """Take in many bars at once, as if each had been given to `update`; only at the beginning.
+
+        Args:
+            history: the bars.
+            published: the published series by name.
 
         Raises:
             FeatureError: other symbols, or bars have been seen already.
         """
         self._require_usable(history)
-        if self._last_ts is not None:
+        if self.last_ts is not None:
             raise FeatureError(
                 f"prime: expected a new stream, found one that has seen {self.num_bars} bars"
             )
-        splits_A = np.prod(history.split_TA, axis=0)
-        for tail, series, split in zip(
-            self._tails, adjusted_series(history), splits_A, strict=True
-        ):
-            tail.prime(series, float(split))
+        self._panel = PanelState.of(history)
+        panel = self._panel.take_in(history, history.split_TA, history.dividend_TA)
+        self._assets.prime(panel.present_TA, panel.asset_TAI, panel.ts_event)
+        for name, lane in self._shared.items():
+            bar_TM, known_T = _shared_rows(panel, None if name is None else published[name])
+            lane.prime(known_T[:, None], bar_TM[:, None], panel.ts_event)
         self.num_bars = history.num_bars
-        self._last_ts = int(history.ts_event[-1])
+        self.last_ts = int(history.ts_event[-1])
 
-    def update(self, bar: Bars) -> tuple[Array, Array]:
+    def update(self, bar: Bars, published: Published = _NOTHING) -> tuple[Array, Array]:
         """Take in the next bar.
 
         Args:
             bar: one row with this stream's symbols. Its actions may be the whole table or those
                 of the day: those after the previous bar and up to this one count.
+            published: the published series by name; publications after the bar are not seen.
 
         Returns:
             Unscaled asset values (A, F), NaN where an asset has no bar or not yet enough of them,
             and shared values (G,).
 
         Raises:
-            FeatureError: more than one row, other symbols, or a time not after the previous one.
+            FeatureError: more than one row, other symbols or sectors, or a time not after the
+                previous one.
         """
         self._require_usable(bar)
         self._require_next(bar)
-        self._take_in(bar)
-        columns = sum(len(feature.columns) for feature in self._asset_features)
-        values_AF = np.full((len(self.symbols), columns), np.nan)
-        for asset in np.flatnonzero(~bar.missing[0]):
-            try:
-                values_AF[asset] = self._tails[asset].newest(self._asset_features)
-            except FeatureError as error:
-                raise FeatureError(f"{self.symbols[asset]}: {error}") from error
-        moment: Series = {"ts_event": bar.ts_event}
-        shared = [feature.compute(moment)[0] for feature in self._shared_features]
-        return values_AF, np.concatenate([np.empty(0), *shared])
-
-    def _take_in(self, bar: Bars) -> None:
+        if self._panel is None:
+            self._panel = PanelState.of(bar)
         split_A, dividend_A = self._actions(bar)
-        for asset, tail in enumerate(self._tails):
-            tail.apply(float(split_A[asset]), float(dividend_A[asset]))
-            if not bar.missing[0, asset]:
-                values = np.array([getattr(bar, name)[0, asset] for name in _COLUMNS])
-                tail.append(values, int(bar.ts_event[0]))
-        self._last_ts = int(bar.ts_event[0])
+        panel = self._panel.take_in(bar, split_A[None], dividend_A[None])
+        ts_event = int(bar.ts_event[0])
+        self.last_ts = ts_event
         self.num_bars += 1
+        values_AF = self._assets.update(panel.present_TA[0], panel.asset_TAI[0], ts_event)
+        shared = [np.empty(0)]
+        for name, lane in self._shared.items():
+            bar_TM, known_T = _shared_rows(panel, None if name is None else published[name])
+            shared.append(lane.update(known_T, bar_TM, ts_event)[0])
+        return values_AF, np.concatenate(shared)[self._order_G]
+
+    def state(self) -> dict[str, Any]:
+        """All that the next bars need to know of those so far, as JSON values.
+
+        Raises:
+            FeatureError: no bar has been seen yet.
+        """
+        if self._panel is None:
+            raise FeatureError("stream state: expected a stream that has seen a bar, found none")
+        return {
+            "format": _FORMAT,
+            "symbols": self.symbols,
+            "sectors": self._panel.sectors,
+            "bars": self.num_bars,
+            "last_ts": self.last_ts,
+            "adjustment": packed(self._panel.asset_A4),
+            "levels": packed(self._panel.level_S),
+            "assets": self._assets.state(),
+            "shared": [lane.state() for lane in self._shared.values()],
+        }
+
+    @classmethod
+    def resumed(
+        cls, features: tuple[BoundFeature, ...], state: Mapping[str, Any]
+    ) -> "FeatureStream":
+        """Continue a stream from `state`, bit for bit.
+
+        Args:
+            features: the features, as they were.
+            state: the state.
+
+        Raises:
+            FeatureError: the state of other features or other code.
+            KeyError: not a stream's state.
+        """
+        if state["format"] != _FORMAT:
+            raise FeatureError(f"resume: expected {_FORMAT!r}, found {state['format']!r}")
+        stream = cls(features, tuple(state["symbols"]))
+        stream._restore(state)
+        return stream
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._panel = PanelState(state["sectors"])
+        unpacked(state["adjustment"], self._panel.asset_A4)
+        unpacked(state["levels"], self._panel.level_S)
+        self._assets.resume(state["assets"])
+        for lane, kept in zip(self._shared.values(), state["shared"], strict=True):
+            lane.resume(kept)
+        self.num_bars, self.last_ts = int(state["bars"]), int(state["last_ts"])
 
     def _actions(self, bar: Bars) -> tuple[Array, Array]:
         """Splits and dividends with an ex-date after the previous bar and up to this one."""
         split_A, dividend_A = np.ones(len(self.symbols)), np.zeros(len(self.symbols))
-        if self._last_ts is None or not len(bar.actions):
+        if self.last_ts is None or not len(bar.actions):
             return split_A, dividend_A
-        axis = np.array([self._last_ts, bar.ts_event[0]], np.int64)
+        axis = np.array([self.last_ts, bar.ts_event[0]], np.int64)
         for calendar in {instrument.calendar for instrument in bar.instruments}:
             at = [a for a, i in enumerate(bar.instruments) if i.calendar == calendar]
             # An ex-date is a day at the exchange.
@@ -117,62 +190,19 @@ class FeatureStream:
     def _require_next(self, bar: Bars) -> None:
         if bar.num_bars != 1:
             raise FeatureError(f"update: expected one bar, found {bar.num_bars}; see prime")
-        if self._last_ts is not None and bar.ts_event[0] <= self._last_ts:
-            last, found = (np.datetime64(int(t), "ns") for t in (self._last_ts, bar.ts_event[0]))
+        if self.last_ts is not None and bar.ts_event[0] <= self.last_ts:
+            last, found = (np.datetime64(int(t), "ns") for t in (self.last_ts, bar.ts_event[0]))
             raise FeatureError(f"update: expected a bar after {last}, found {found}")
+        sectors = tuple(instrument.sector for instrument in bar.instruments)
+        if self._panel is not None and sectors != self._panel.sectors:
+            raise FeatureError(f"expected the sectors {self._panel.sectors}, found {sectors}")
 
 
-class _AssetTail:
-    """The last bars of one asset, adjusted as in `features.series`."""
-
-    def __init__(self, capacity: int) -> None:
-        self._split = 1.0
-        self._reinvested = 1.0
-        self._pending = 0.0
-        self._capacity = capacity
-        self._kept = 0
-        self._end = 0
-        # Twice the capacity: the tail moves to the front only once in `capacity` bars.
-        self._values = np.empty((len(_COLUMNS), 2 * capacity))
-        self._ts_event = np.empty(2 * capacity, np.int64)
-
-    def prime(self, series: AssetSeries, split: float) -> None:
-        """Take in a history: its series, and the product of its splits."""
-        self._split = split
-        self._pending = series.pending
-        self._kept = self._end = kept = min(len(series.rows_n), self._capacity)
-        if kept:
-            self._reinvested = float(series.reinvested_n[-1])
-            self._values[:, :kept] = [series.columns[name][-kept:] for name in _COLUMNS]
-            self._ts_event[:kept] = series.columns["ts_event"][-kept:]
-
-    def apply(self, split: float, dividend: float) -> None:
-        """Take in the actions of one row, also where the asset has no bar."""
-        self._split *= split
-        if self._kept:
-            self._pending += dividend * self._split
-
-    def append(self, values: Array, ts_event: int) -> None:
-        """Take in a raw bar: open, high, low, close, volume."""
-        if self._end == len(self._ts_event):
-            self._end = kept = self._capacity - 1
-            self._values[:, :kept] = self._values[:, len(self._ts_event) - kept :]
-            self._ts_event[:kept] = self._ts_event[len(self._ts_event) - kept :]
-        prices = values[:4] * self._split
-        self._reinvested *= 1.0 + self._pending / prices[3]
-        self._pending = 0.0
-        self._values[:4, self._end] = prices * self._reinvested
-        self._values[4, self._end] = values[4] / self._split
-        self._ts_event[self._end] = ts_event
-        self._end += 1
-        self._kept = min(self._kept + 1, self._capacity)
-
-    def newest(self, features: tuple[BoundFeature, ...]) -> Array:
-        """Values of the newest bar, all features' columns in order."""
-        values = [feature.compute(self._tail(feature.memory))[-1] for feature in features]
-        return np.concatenate([np.empty(0), *values])
-
-    def _tail(self, memory: int) -> Series:
-        rows = slice(self._end - min(memory, self._kept), self._end)
-        prices = {name: self._values[index, rows] for index, name in enumerate(_COLUMNS)}
-        return {**prices, "ts_event": self._ts_event[rows]}
+def _shared_rows(
+    panel: Panel, published: PublishedSeries | None
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Inputs of the common axis, and the rows that count."""
+    if published is None:
+        return panel.shared_TM, np.ones(len(panel.ts_event), bool)
+    value_T, age_T = joined(published, panel.ts_event)
+    return np.column_stack([panel.shared_TM, value_T, age_T]), ~np.isnan(value_T)

@@ -24,6 +24,8 @@ class Instrument:
         calendar: Name in `exchange_calendars` (for example "XNYS"), or None: no calendar is
             checked, and a day's bar is stamped at midnight UTC.
         additive: Prices may be zero or negative (spreads, rates, synthetic additive markets).
+        sector: Name of the group of companies it belongs to, such as "energy" (features compare
+            it with the others of its group); None where it is not known.
 
     Raises:
         InstrumentError: A field is out of its range.
@@ -36,6 +38,7 @@ class Instrument:
     currency: str = "USD"
     calendar: str | None = None
     additive: bool = False
+    sector: str | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -53,6 +56,11 @@ class Instrument:
         if not self.currency:
             raise InstrumentError(
                 f"{self.symbol}.currency: expected a code, found {self.currency!r}"
+            )
+        if self.sector is not None and (not self.sector or self.sector != self.sector.strip()):
+            raise InstrumentError(
+                f"{self.symbol}.sector: expected a name without surrounding blanks or None, "
+                f"found {self.sector!r}"
             )
         if self.calendar is not None:
             check_name(self.calendar)

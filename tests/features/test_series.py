@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from features import FeatureError, FeaturePipeline
+from features.panel import PanelState
 from features.series import adjusted_series
 from markets.bars import Bars
 from markets.instruments import Instrument
@@ -37,8 +38,11 @@ def test_actions_on_a_missing_row_reach_the_next_bar() -> None:
     close = series.columns["close"]
     assert series.rows_n.tolist() == [0, 3]
     assert close[1] / close[0] == pytest.approx(1.04, rel=1e-14)
-    assert series.pending == pytest.approx(18.0, rel=1e-14)
-    assert other.pending == 0.0
+    assert other.rows_n.tolist() == [0, 1, 2, 3, 4]
+    state = PanelState.of(bars)
+    state.take_in(bars, bars.split_TA, bars.dividend_TA)
+    waiting_A = state.asset_A4[:, 2]
+    np.testing.assert_allclose(waiting_A, [18.0, 0.0], rtol=1e-14)
     assert np.isnan(total_return(bars)[[0, 1, 2, 4], 0]).all()
 
 
