@@ -87,7 +87,7 @@ def downside_volatility(close_T: Array, *, window: Window = 21) -> Array:
 @feature(
     unit="1, in [-1, 1]",
     warmup=lambda window: window,
-    source="Patton and Sheppard (2015), Good Volatility, Bad Volatility, REStat 97(3), eq. 4",
+    source="Patton and Sheppard (2015), Good Volatility, Bad Volatility, REStat 97(3)",
     step=signed_variation_step,
 )
 def signed_variation(close_T: Array, *, window: Window = 21) -> Array:
@@ -123,7 +123,7 @@ def volatility_ratio(close_T: Array, *, short: Horizon = 5, long: Window = 63) -
 @feature(
     unit="1",
     warmup=lambda short, long: short + long - 1,
-    source="Baltussen, van Bekkum and van der Grient (2018), Unknown Unknowns, JFQA 53(4), eq. 1",
+    source="Baltussen, van Bekkum and van der Grient (2018), Unknown Unknowns, JFQA 53(4)",
     step=volatility_of_volatility_step,
 )
 def volatility_of_volatility(close_T: Array, *, short: Window = 5, long: Window = 21) -> Array:
@@ -134,7 +134,7 @@ def volatility_of_volatility(close_T: Array, *, short: Window = 5, long: Window 
 @feature(
     unit="1, in [0, 1]",
     warmup=lambda window: window,
-    source="Barndorff-Nielsen and Shephard (2004), Power and Bipower Variation, JFEc 2(1), eq. 7",
+    source="Barndorff-Nielsen and Shephard (2004), Power and Bipower Variation, JFEc 2(1)",
     step=jump_share_step,
 )
 def jump_share(close_T: Array, *, window: Window = 21) -> Array:
@@ -181,7 +181,7 @@ def range_volatility(high_T: Array, low_T: Array, *, window: Window = 21) -> Arr
 @feature(
     unit=_PER_BAR,
     warmup=lambda window: window - 1,
-    source="Garman and Klass (1980), Journal of Business 53(1), eq. 20",
+    source="Garman and Klass (1980), Journal of Business 53(1)",
     step=garman_klass_step,
 )
 def garman_klass(
@@ -214,7 +214,7 @@ def rogers_satchell(
 @feature(
     unit=_PER_BAR,
     warmup=lambda window: window,
-    source="Yang and Zhang (2000), Journal of Business 73(3), eq. 9 and 10",
+    source="Yang and Zhang (2000), Journal of Business 73(3)",
     step=yang_zhang_step,
 )
 def yang_zhang(
