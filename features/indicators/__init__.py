@@ -5,6 +5,24 @@ reinvested up to each bar, so that :math:`C_t / C_{t-h}` is the total return of 
 are indifferent to the scale of prices and of volume; nothing reads a later bar.
 """
 
-from features.indicators import calendar, momentum, path_risk, statistics, trend, volatility, volume
+from features.indicators import (
+    calendar,
+    exogenous,
+    momentum,
+    path_risk,
+    statistics,
+    trend,
+    volatility,
+    volume,
+)
 
-__all__ = ["calendar", "momentum", "path_risk", "statistics", "trend", "volatility", "volume"]
+__all__ = [
+    "calendar",
+    "exogenous",
+    "momentum",
+    "path_risk",
+    "statistics",
+    "trend",
+    "volatility",
+    "volume",
+]
