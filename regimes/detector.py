@@ -1,0 +1,438 @@
+"""A detector of regimes: one model, its running filter, and names that stay.
+
+    detector = Detector(StudentHMMConfig()).fit(train)     # log returns (T,) of the training span
+    belief_TC = detector.filter(history)                   # the past at once, or
+    belief_C = detector.update(log_return)                 # the next bar: the same floats
+    Path("regimes.json").write_text(detector.to_json())    # goes on exactly from here
+
+Dimensions: T bars, D series, M regressors, K regimes, C slots of a belief, S numbers of a state.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from annotated_types import Ge, Gt
+from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as document
+
+from regimes.base import (
+    Array,
+    DetectorConfig,
+    Observations,
+    RegimeError,
+    RegimeModel,
+    RegimeWarning,
+)
+from regimes.belief import Beliefs, expected
+from regimes.document import STRICT, ArrayDocument, arrays_of, documents_of, read, write
+from regimes.kinds import MODELS, AnyDetectorConfig
+from regimes.matching import Labels
+
+__all__ = [
+    "Detector",
+    "DetectorDocument",
+    "DetectorState",
+    "TrainingSpan",
+    "fit_model",
+    "probabilities",
+]
+
+_ROUNDING = 1e-6
+
+
+@document(frozen=True, kw_only=True, config=STRICT)
+class TrainingSpan:
+    """What a detector was fitted on at first, for the record and for units."""
+
+    bars: Annotated[int, Ge(1)]
+    """Bars of the span."""
+    observed: Annotated[int, Ge(1)]
+    """Those of them with an observation."""
+    series: Annotated[int, Ge(1)]
+    """Observed series, D."""
+    regressors: Annotated[int, Ge(0)]
+    """Regressors, M."""
+    scale: Annotated[float, Gt(0.0)]
+    """Standard deviation of `Observations.mean` in it: the unit of drift and volatility."""
+    ts_event: tuple[int, int] | None = None
+    """Times of its first and last bar, ns UTC; None = not told."""
+
+    @classmethod
+    def of(cls, train: Observations, ts_event: tuple[int, int] | None) -> "TrainingSpan":
+        """Measure a span that a model could be fitted on."""
+        mean_T = train.mean[train.seen]
+        return cls(
+            bars=len(train),
+            observed=len(mean_T),
+            series=train.y_TD.shape[1],
+            regressors=train.x_TM.shape[1],
+            scale=float(np.std(mean_T)),
+            ts_event=ts_event,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DetectorState:
+    """Where a filter stands."""
+
+    filter_S: Array
+    """State of the model's filter."""
+    belief_K: Array
+    """The last good belief, by the model's regimes."""
+    bars: int
+    """Bars seen since the start."""
+    fallen: bool
+    """Whether the last bar's belief was not good."""
+
+
+@document(frozen=True, kw_only=True, config=STRICT)
+class LabelsDocument:
+    """`Labels` on disk."""
+
+    ids: tuple[int, ...]
+    slots: tuple[int, ...]
+    next_id: int
+    worn: tuple[int, ...]
+
+
+@document(frozen=True, kw_only=True, config=STRICT)
+class StateDocument:
+    """`DetectorState` on disk."""
+
+    filter: ArrayDocument
+    belief: ArrayDocument
+    bars: Annotated[int, Ge(0)]
+    fallen: bool
+
+
+@document(frozen=True, kw_only=True, config=STRICT)
+class DetectorDocument:
+    """A fitted detector on disk."""
+
+    format: Literal[1] = 1
+    """Version of this document's form."""
+    config: AnyDetectorConfig
+    """Kind and settings of the model."""
+    seed: int
+    """Of the fits."""
+    span: TrainingSpan
+    """Training span."""
+    model: dict[str, ArrayDocument]
+    """Parameters of the model by name."""
+    labels: LabelsDocument
+    """Names and places of its regimes."""
+    state: StateDocument
+    """Where its filter stands."""
+
+
+class Detector:
+    """A model of regimes with a running filter.
+
+    Beliefs have `capacity` columns, one for each slot; a slot without a regime holds 0. A belief
+    that is not made of probabilities (a model gone wrong) is replaced by the last good one, with a
+    `RegimeWarning` at the first bar of each such stretch, and the bar is forgotten.
+
+    Args:
+        config: kind and settings.
+        seed: of the fit's random restarts.
+    """
+
+    def __init__(self, config: DetectorConfig, *, seed: int = 0) -> None:
+        self.config = config
+        self.seed = seed
+        self._model: RegimeModel | None = None
+
+    def fit(
+        self, train: Observations | ArrayLike, *, ts_event: tuple[int, int] | None = None
+    ) -> Self:
+        """Fit the model on the training span; the filter begins anew, before any bar.
+
+        Args:
+            train: the training span, nothing else is read.
+            ts_event: times of its first and last bar for the record, ns UTC.
+
+        Raises:
+            RegimeError: too few bars, a constant or collinear input, or a fit that diverged.
+        """
+        observations = Observations.of(train)
+        model = fit_model(self.config, observations, seed=self.seed)
+        self._span = TrainingSpan.of(observations, ts_event)
+        self._install(model, Labels.fresh(model.num_regimes, self.config.capacity))
+        self.restart()
+        return self
+
+    @property
+    def model(self) -> RegimeModel:
+        """The fitted model.
+
+        Raises:
+            RegimeError: not fitted.
+        """
+        if self._model is None:
+            raise RegimeError("detector: expected a fitted one; call fit(train) first")
+        return self._model
+
+    @property
+    def labels(self) -> Labels:
+        """Names and places of the model's regimes."""
+        _ = self.model
+        return self._labels
+
+    @property
+    def ids(self) -> tuple[int | None, ...]:
+        """Id of the regime in each slot, (C,); None where none lives."""
+        by_slot = dict(zip(self.labels.slots, self.labels.ids, strict=True))
+        return tuple(by_slot.get(slot) for slot in range(self.config.capacity))
+
+    @property
+    def span(self) -> TrainingSpan:
+        """What it was fitted on at first."""
+        _ = self.model
+        return self._span
+
+    @property
+    def bars(self) -> int:
+        """Bars seen since the start."""
+        _ = self.model
+        return self._bars
+
+    @property
+    def state(self) -> DetectorState:
+        """Where the filter stands; setting it goes back there exactly (with the same model)."""
+        _ = self.model
+        return DetectorState(self._filter_S.copy(), self._belief_K.copy(), self._bars, self._fallen)
+
+    @state.setter
+    def state(self, state: DetectorState) -> None:
+        expected_S, expected_K = self.model.start().shape, (self.model.num_regimes,)
+        if state.filter_S.shape != expected_S or state.belief_K.shape != expected_K:
+            raise RegimeError(
+                f"state: expected a filter of shape {expected_S} and a belief of {expected_K}, "
+                f"found {state.filter_S.shape} and {state.belief_K.shape}"
+            )
+        self._filter_S = state.filter_S.copy()
+        self._belief_K = state.belief_K.copy()
+        self._bars, self._fallen = state.bars, state.fallen
+
+    def restart(self) -> None:
+        """Begin the filter anew, before any bar."""
+        model, span = self.model, self._span
+        self._filter_S = model.start()
+        nothing_D, nothing_M = np.full(span.series, np.nan), np.zeros(span.regressors)
+        prior_K = model.advance(model.start(), nothing_D, nothing_M)
+        even_K = np.full(model.num_regimes, 1.0 / model.num_regimes)
+        self._belief_K = prior_K if probabilities(prior_K).all() else even_K
+        self._bars, self._fallen = 0, False
+
+    def adopt(self, model: RegimeModel, labels: Labels, filter_S: Array, belief_K: Array) -> None:
+        """Go on with another model.
+
+        Args:
+            model: of the same kind.
+            labels: names and places of its regimes.
+            filter_S: its filter's state at the last bar seen.
+            belief_K: its belief there.
+        """
+        bars = self.bars
+        self._install(model, labels)
+        self.state = DetectorState(filter_S, belief_K, bars, fallen=False)
+
+    def filter(self, batch: Observations | ArrayLike) -> Array:
+        """Take in many bars: beliefs (T, C), the same floats as an `update` for each.
+
+        It goes on from where the filter stands; `restart` begins anew.
+
+        Raises:
+            RegimeError: not fitted, or other series or regressors than in the training span.
+        """
+        return self.beliefs(batch).belief_TC
+
+    def beliefs(self, batch: Observations | ArrayLike) -> Beliefs:
+        """As `filter`, with expected drift and volatility beside it."""
+        observations = Observations.of(batch)
+        self._require_fit(observations.y_TD.shape[1], observations.x_TM.shape[1])
+        belief_TK = self._advanced(observations)
+        belief_TC = np.zeros((len(belief_TK), self.config.capacity))
+        belief_TC[:, self._slot_K] = belief_TK
+        return Beliefs(
+            belief_TC,
+            expected(belief_TK, self.model.drift),
+            expected(belief_TK, self.model.volatility),
+        )
+
+    def update(self, y: ArrayLike, x: ArrayLike | None = None) -> Array:
+        """Take in the next bar: its belief, (C,).
+
+        Args:
+            y: observation, a number or (D,); NaN = a bar without one.
+            x: regressors (M,), if the model has any.
+
+        Raises:
+            RegimeError: as `filter`, or numbers that `Observations` would refuse.
+        """
+        y_D = np.array(y, dtype=np.float64).reshape(-1)
+        x_M = np.zeros(0) if x is None else np.array(x, dtype=np.float64).reshape(-1)
+        self._require_fit(len(y_D), len(x_M))
+        if np.isinf(y_D).any() or not (np.isfinite(x_M).all() or np.isnan(y_D).any()):
+            Observations(y_D[None], x_M[None])  # raises, and says what is wrong
+        belief_C = np.zeros(self.config.capacity)
+        belief_C[self._slot_K] = self._advance(y_D, x_M)
+        return belief_C
+
+    def to_json(self) -> str:
+        """Everything that it needs to go on exactly, as JSON text.
+
+        Raises:
+            RegimeError: not fitted.
+        """
+        return write(_adapter(), self.document())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Load a fitted detector with its running state.
+
+        Raises:
+            RegimeError: not a detector's JSON; names the path, the expected and the found.
+        """
+        return cls.from_document(read(_adapter(), text, "detector"))
+
+    def document(self) -> DetectorDocument:
+        """The form on disk."""
+        labels, state = self.labels, self.state
+        config: Any = self.config
+        return DetectorDocument(
+            config=config,
+            seed=self.seed,
+            span=self._span,
+            model=documents_of(self.model.to_arrays()),
+            labels=LabelsDocument(
+                ids=labels.ids, slots=labels.slots, next_id=labels.next_id, worn=labels.worn
+            ),
+            state=StateDocument(
+                filter=ArrayDocument.of(state.filter_S),
+                belief=ArrayDocument.of(state.belief_K),
+                bars=state.bars,
+                fallen=state.fallen,
+            ),
+        )
+
+    @classmethod
+    def from_document(cls, found: DetectorDocument) -> Self:
+        """Build it from the form on disk.
+
+        Raises:
+            RegimeError: parameters, labels and state that do not belong together.
+        """
+        detector = cls(found.config, seed=found.seed)
+        try:
+            model = MODELS[found.config.kind].from_arrays(arrays_of(found.model))
+        except RegimeError as error:
+            raise RegimeError(f"detector JSON: model: {error}") from error
+        names = found.labels
+        detector._span = found.span
+        detector._install(
+            model,
+            Labels(names.ids, names.slots, found.config.capacity, names.next_id, names.worn),
+        )
+        detector.state = DetectorState(
+            found.state.filter.array, found.state.belief.array, found.state.bars, found.state.fallen
+        )
+        return detector
+
+    def _install(self, model: RegimeModel, labels: Labels) -> None:
+        if len(labels.ids) != model.num_regimes:
+            raise RegimeError(
+                f"labels: expected ids of {model.num_regimes} regimes, found {len(labels.ids)}"
+            )
+        self._model, self._labels = model, labels
+        self._slot_K = np.array(labels.slots, np.int64)
+
+    def _advanced(self, observations: Observations) -> Array:
+        """Beliefs (T, K): all bars at once, or one by one if any of them is not good."""
+        if not len(observations):
+            return np.zeros((0, self.model.num_regimes))
+        before_S = self._filter_S.copy()
+        belief_TK = self.model.filter(observations, self._filter_S)
+        if not probabilities(belief_TK).all():
+            self._filter_S = before_S
+            pairs = zip(observations.y_TD, observations.x_TM, strict=True)
+            return np.array([self._advance(y_D, x_M) for y_D, x_M in pairs])
+        self._bars += len(observations)
+        self._belief_K, self._fallen = belief_TK[-1].copy(), False
+        return belief_TK
+
+    def _advance(self, y_D: Array, x_M: Array) -> Array:
+        before_S = self._filter_S.copy()
+        belief_K = self.model.advance(self._filter_S, y_D, x_M)
+        self._bars += 1
+        if probabilities(belief_K).all():
+            self._belief_K, self._fallen = belief_K, False
+            return belief_K
+        self._filter_S = before_S
+        if not self._fallen:
+            warnings.warn(
+                f"{self.config.kind}: bar {self._bars - 1}: expected probabilities, found "
+                f"{belief_K}; the last good belief {self._belief_K} stands",
+                RegimeWarning,
+                stacklevel=3,
+            )
+        self._fallen = True
+        return self._belief_K
+
+    def _require_fit(self, series: int, regressors: int) -> None:
+        _ = self.model
+        if (series, regressors) != (self._span.series, self._span.regressors):
+            raise RegimeError(
+                f"{self.config.kind}: expected {self._span.series} series and "
+                f"{self._span.regressors} regressors as in the training span, found {series} and "
+                f"{regressors}"
+            )
+
+
+def probabilities(belief: Array) -> NDArray[np.bool_]:
+    """Whether rows are probabilities: finite, >= 0, summing to 1 but for rounding."""
+    # A NaN fails both comparisons, an infinity the second.
+    total = belief.sum(axis=-1)
+    return np.asarray((belief >= 0.0).all(axis=-1) & (np.abs(total - 1.0) <= _ROUNDING))
+
+
+def fit_model(
+    config: DetectorConfig,
+    train: Observations,
+    *,
+    warm: RegimeModel | None = None,
+    seed: int = 0,
+) -> RegimeModel:
+    """Fit a model, and refuse one that cannot be used.
+
+    Raises:
+        RegimeError: as `DetectorConfig.fit`, or a model without finite moments, or with more
+            regimes than the capacity.
+    """
+    try:
+        model = config.fit(train, warm=warm, seed=seed)
+    except RegimeError:
+        raise
+    except (ValueError, ArithmeticError) as error:
+        raise RegimeError(f"{config.kind}: the fit diverged: {error}") from error
+    regimes = model.num_regimes
+    if not 1 <= regimes <= config.capacity:
+        raise RegimeError(
+            f"{config.kind}: expected 1 to {config.capacity} regimes (capacity), found {regimes}"
+        )
+    drift_K, volatility_K = model.drift, model.volatility
+    if not (np.isfinite(drift_K).all() and np.isfinite(volatility_K).all() and volatility_K.all()):
+        raise RegimeError(
+            f"{config.kind}: the fit diverged: expected finite drifts and volatilities > 0, found "
+            f"{drift_K} and {volatility_K}"
+        )
+    return model
+
+
+@cache
+def _adapter() -> TypeAdapter[DetectorDocument]:
+    return TypeAdapter(DetectorDocument)
