@@ -7,7 +7,8 @@ and Computing 10 (t distributions by expectation maximisation).
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Literal, TypeVar
 
@@ -26,6 +27,7 @@ __all__ = [
     "MarkovSwitching",
     "StudentHMM",
     "StudentHMMConfig",
+    "SwitchingConfig",
     "SwitchingRegression",
     "SwitchingRegressionConfig",
     "choose_num_regimes",
@@ -50,7 +52,7 @@ class SwitchingConfig(ABC):
     """Number of regimes, K."""
     persistence_bars: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] = 100.0
     """Sticky prior: expected duration of a regime, bars, > 1."""
-    prior_bars: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 100.0
+    prior_bars: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 300.0
     """Its weight: pseudo-transitions added to those counted from each regime, > 0."""
     restarts: Annotated[int, Field(ge=1, le=1000)] = 6
     """Starting values of a fresh fit, of which the highest posterior is kept."""
@@ -118,8 +120,9 @@ class SwitchingConfig(ABC):
         if isinstance(warm, form) and math.isfinite(warm.nu):
             return warm.nu
         first, rest = _split(train)
-        sample = Sample.of(first, self.num_regimes)
-        middle = search(sample, self._plan(grid[len(grid) // 2]), seed)
+        with _first_part():
+            sample = Sample.of(first, self.num_regimes)
+            middle = search(sample, self._plan(grid[len(grid) // 2]), seed)
         best, highest = grid[0], -math.inf
         for candidate in grid:
             found, _ = climb(sample, replace(middle, nu=candidate), self._plan(candidate))
@@ -227,10 +230,12 @@ def held_out_log_likelihood(train: Observations, config: SwitchingConfig, seed: 
         before, nats a bar.
 
     Raises:
-        RegimeError: the fit refuses the first part, or the rest has no observation.
+        RegimeError: the fit refuses the first part.
     """
     first, rest = _split(train)
-    return _foresight(config.fit(first, seed=seed), first, rest)
+    with _first_part():
+        model = config.fit(first, seed=seed)
+    return _foresight(model, first, rest)
 
 
 def choose_num_regimes(
@@ -256,25 +261,34 @@ def choose_num_regimes(
     return max(score, key=lambda number: score[number])
 
 
+@contextmanager
+def _first_part() -> Iterator[None]:
+    """Say of errors that they are those of the part of a span to which a choice is fitted."""
+    try:
+        yield
+    except RegimeError as error:
+        raise RegimeError(f"first three quarters of the span, fitted to choose: {error}") from error
+
+
 def _series_only(train: Observations) -> Observations:
     return Observations(train.y_TD, np.empty((len(train), 0)))
 
 
 def _split(train: Observations) -> tuple[Observations, Observations]:
-    cut = len(train) - int(HELD_OUT * len(train))
+    """Cut before the last quarter of the bars with an observation.
+
+    Raises:
+        RegimeError: no bar has one.
+    """
+    seen_N = np.flatnonzero(train.seen)
+    if len(seen_N) == 0:
+        raise RegimeError("train: expected bars with an observation, found none")
+    cut = int(seen_N[-max(int(HELD_OUT * len(seen_N)), 1)])
     return train.rows(0, cut), train.rows(cut, len(train))
 
 
 def _foresight(model: MarkovSwitching, first: Observations, rest: Observations) -> float:
-    """Return the mean log density of the rest, with the filter warmed up on the first part.
-
-    Raises:
-        RegimeError: the rest has no observation.
-    """
-    if not rest.seen.any():
-        raise RegimeError(
-            f"train: expected observations among its last {len(rest)} bars, found none"
-        )
+    """Return the mean log density of the rest, with the filter warmed up on the first part."""
     state_K = model.start()
     model.filter(first, state_K)
     return float(model.predictive_log_likelihood(rest, state_K)[rest.seen].mean())

@@ -34,6 +34,8 @@ COLLINEAR = 1e-10
 """Smallest eigenvalue of a correlation matrix that is not taken for zero."""
 CONSTANT = 1e-13
 """Deviations of a series, parts of its size, that are rounding errors."""
+HUGE, TINY = 1e100, 1e-100
+"""Sizes and scales beyond which squares come close to the limits of floats."""
 BARS_A_PARAMETER = 10
 """Bars needed for each column and regime."""
 FALL = 1e-9
@@ -283,17 +285,20 @@ def _robust_scale(seen_NR: Array, names: list[str]) -> tuple[Array, Array]:
     """Return centre and scale of every column.
 
     Raises:
-        RegimeError: a column is constant.
+        RegimeError: a column is constant, or has huge numbers.
     """
+    size_R = np.abs(seen_NR).max(axis=0)
+    if not size_R.max() < HUGE:
+        first = int(np.argmax(size_R))
+        raise RegimeError(
+            f"train: {names[first]}: expected numbers within {HUGE:g}, found {size_R[first]:.6g}"
+        )
     centre_R = np.median(seen_NR, axis=0)
     lower_R, upper_R = np.quantile(seen_NR, [0.25, 0.75], axis=0)
     scale_R = (upper_R - lower_R) / 1.349
-    size_R = np.abs(seen_NR).max(axis=0)
-    for column in np.flatnonzero(~(scale_R > CONSTANT * size_R)):
-        # Divided first, as squares of tiny or huge numbers leave the range of floats.
-        unit = size_R[column] or 1.0
-        scale_R[column] = unit * np.std((seen_NR[:, column] - centre_R[column]) / unit)
-    constant_R = ~(scale_R > CONSTANT * size_R)
+    least_R = np.maximum(CONSTANT * size_R, TINY)
+    scale_R = np.where(scale_R > least_R, scale_R, np.std(seen_NR, axis=0))
+    constant_R = ~(scale_R > least_R)
     if constant_R.any():
         first = int(np.argmax(constant_R))
         raise RegimeError(

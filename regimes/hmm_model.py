@@ -202,8 +202,8 @@ class MarkovSwitching:
         Raises:
             RegimeError: another number of series, regressors or regimes.
         """
-        y_1D = np.array(y_D, dtype=np.float64, ndmin=2)
-        x_1M = np.array(x_M, dtype=np.float64, ndmin=2)
+        y_1D = np.asarray(y_D, dtype=np.float64).reshape(1, -1)
+        x_1M = np.asarray(x_M, dtype=np.float64).reshape(1, -1)
         belief_K: Array = self._run(y_1D, x_1M, state_S)[0][0]
         return belief_K
 
@@ -218,8 +218,7 @@ class MarkovSwitching:
             RegimeError: another number of series, regressors or regimes.
         """
         state_K = self.start() if state_S is None else state_S
-        y_TD, x_TM = np.array(observations.y_TD), np.array(observations.x_TM)
-        return self._run(y_TD, x_TM, state_K)[0]
+        return self._run(observations.y_TD, observations.x_TM, state_K)[0]
 
     def predictive_log_likelihood(
         self, observations: Observations, state_S: Array | None = None
@@ -237,8 +236,7 @@ class MarkovSwitching:
             RegimeError: another number of series, regressors or regimes.
         """
         state_K = self.start() if state_S is None else state_S
-        y_TD, x_TM = np.array(observations.y_TD), np.array(observations.x_TM)
-        return self._run(y_TD, x_TM, state_K)[1]
+        return self._run(observations.y_TD, observations.x_TM, state_K)[1]
 
     def _run(self, y_TD: Array, x_TM: Array, state_K: Array) -> tuple[Array, Array]:
         regimes, size, inputs = self.loading_KDP.shape
@@ -249,8 +247,11 @@ class MarkovSwitching:
                 f"{self.kind}: expected {size} series, {inputs - 1} regressors and a state of "
                 f"{regimes}, found {y_TD.shape[1]}, {x_TM.shape[1]} and {state_K.shape}"
             )
+        # Copies of one layout, so that there is one compiled form.
+        y_TD, x_TM, belief_K = (np.array(array, order="C") for array in (y_TD, x_TM, state_K))
         belief_TK, score_T = np.empty((len(y_TD), regimes)), np.empty(len(y_TD))
-        filter_rows(y_TD, x_TM, self._law, state_K, np.empty(regimes + size), belief_TK, score_T)
+        filter_rows(y_TD, x_TM, self._law, belief_K, np.empty(regimes + size), belief_TK, score_T)
+        state_K[:] = belief_K
         return belief_TK, score_T
 
     def permuted(self, order_K: NDArray[np.int64]) -> Self:
