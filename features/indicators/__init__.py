@@ -7,6 +7,7 @@ are indifferent to the scale of prices and of volume; nothing reads a later bar.
 
 from features.indicators import (
     calendar,
+    cycle,
     exogenous,
     momentum,
     path_risk,
@@ -18,6 +19,7 @@ from features.indicators import (
 
 __all__ = [
     "calendar",
+    "cycle",
     "exogenous",
     "momentum",
     "path_risk",
