@@ -153,7 +153,8 @@ def _effective_bars(retained: float) -> int:
 @feature(
     unit=_PER_BAR,
     warmup=_effective_bars,
-    memory=lambda retained: _effective_bars(retained) + decay(retained),
+    # Twice the bars: the root of what is left of a variance is to be small too.
+    memory=lambda retained: _effective_bars(retained) + 2 * decay(retained),
     source="J.P. Morgan and Reuters (1996), RiskMetrics Technical Document, 4th ed., table 5.1",
     step=ewma_volatility_step,
 )
