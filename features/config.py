@@ -58,7 +58,8 @@ class FeatureConfig:
     )
     """The features in the order of their columns; a bare name means its default parameters."""
     scaling: Scaling = "robust"
-    """"robust" (median, MAD), "standard" (mean, deviation) or "none"; pooled over assets."""
+    """"robust" (median, MAD), "standard" (mean, deviation), "rank" (training percentiles to equal
+    steps in [-1, 1]) or "none"; pooled over assets."""
     clip: Annotated[float, Gt(0.0)] = 5.0
     """Bound on the absolute scaled value, in scales (standard deviations)."""
     exogenous: dict[str, ExogenousConfig] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from features.config import FeatureConfig, FeatureSpec
 from features.definition import BoundFeature, FeatureError
+from features.drift import ColumnDrift, Reference
 from features.panel import Panel
 from features.publications import Publications
 from features.registry import lookup
@@ -159,6 +160,14 @@ class FeaturePipeline:
             ),
             asset=scales_of(asset, self.names[:-1]),
             shared=scales_of(shared, self.shared_names),
+            references={
+                name: Reference.of(values_N)
+                for names, values_NF in (
+                    (self.names[:-1], asset_NF),
+                    (self.shared_names, shared_TG),
+                )
+                for name, values_N in zip(names, values_NF.T, strict=True)
+            },
         )
         return self
 
@@ -322,6 +331,47 @@ class FeaturePipeline:
         warmup = int(self._stream.num_bars <= self.warmup)
         return self._tensor(scalers, asset_AF[None], shared_G[None], bar.missing, warmup)
 
+    def drift(
+        self, values: Bars | FeatureTensor, rows: tuple[int, int] | None = None
+    ) -> tuple[ColumnDrift, ...]:
+        """How far each column's distribution has moved from that of the training span.
+
+        Args:
+            values: bars, whose features are computed, or a tensor of this pipeline; its rows before
+                ``warmup`` and assets without a bar are left out. In a tensor the first bars of an
+                asset that joined later are zeros that cannot be told from values.
+            rows: (start, stop) of the rows that count; all if left out. Bars before them warm the
+                features up.
+
+        Returns:
+            The drift of each asset column, pooled over assets, and of each shared one;
+            `features.drift.report` makes a table of them.
+
+        Raises:
+            FeatureError: not fitted, fitted before distributions were kept, or as in `raw`.
+        """
+        names = (*self.names[:-1], *self.shared_names)
+        references = self.state.references
+        if missing := [name for name in names if name not in references]:
+            raise FeatureError(
+                f"drift: expected the training distribution of {missing[0]}, found none in the "
+                "pipeline's state; fit anew"
+            )
+        span = slice(*(rows if rows is not None else (0, None)))
+        if isinstance(values, Bars):
+            raw_TAF, shared_TG = self.raw(values)
+            columns = (*np.moveaxis(raw_TAF[span], -1, 0), *shared_TG[span].T)
+        else:
+            references = self.state.scaled_references()
+            warm = slice(max(span.start, values.warmup), span.stop)
+            rows_TAF = values.asset_TAF[warm]
+            present_NF = rows_TAF[rows_TAF[..., -1] > 0.0].astype(np.float64)
+            columns = (*present_NF.T[:-1], *values.shared_TG[warm].T.astype(np.float64))
+        return tuple(
+            references[name].drift(name, column.ravel())
+            for name, column in zip(names, columns, strict=True)
+        )
+
     def to_json(self) -> str:
         """Configuration, definitions and fitted scales as JSON text; floats round-trip exactly.
 
@@ -362,15 +412,11 @@ class FeaturePipeline:
         warmup: int,
     ) -> FeatureTensor:
         asset, shared = scalers
-        tradable_TA1 = (~missing_TA)[..., None]
-        columns = (asset.transform(asset_TAF), tradable_TA1)
-        return FeatureTensor(
-            np.concatenate(columns, axis=-1, dtype=np.float32),
-            shared.transform(shared_TG).astype(np.float32),
-            self.names,
-            self.shared_names,
-            warmup,
-        )
+        tensor_TAF = np.empty((*missing_TA.shape, len(self.names)), np.float32)
+        asset.write(asset_TAF, tensor_TAF[..., :-1])
+        tensor_TAF[..., -1] = ~missing_TA
+        scaled_TG = shared.transform(shared_TG)
+        return FeatureTensor(tensor_TAF, scaled_TG, self.names, self.shared_names, warmup)
 
     def _require_length(self, bars: Bars) -> None:
         if bars.num_bars <= self.warmup:

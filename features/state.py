@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Gt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from features.config import FeatureConfig
 from features.definition import BoundFeature, FeatureError
-from features.scaling import Scaler
+from features.drift import Reference
+from features.scaling import NO_KNOTS, Scaler
 
 __all__ = ["PipelineState", "Scale", "Span", "scales_of"]
 
@@ -19,12 +20,14 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Scale:
-    """Affine map of one column."""
+    """Map of one column."""
 
     center: float
     """Subtracted, in the feature's unit."""
     scale: Annotated[float, Gt(0.0)]
     """Divided by, in the feature's unit."""
+    ranks: tuple[float, ...] = ()
+    """Training percentiles, ascending, in the feature's unit, in place of the two; or none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -55,6 +58,8 @@ class PipelineState:
     """Scale by asset column, in order, without "tradable"."""
     shared: dict[str, Scale]
     """Scale by shared column, in order."""
+    references: dict[str, Reference] = Field(default_factory=dict)
+    """Training distribution by column, of the assets and shared, for `FeaturePipeline.drift`."""
 
     def to_json(self) -> str:
         """JSON text; every float in the shortest form that reads back as the same float."""
@@ -80,6 +85,22 @@ class PipelineState:
         clip = self.config.clip
         return _scaler(self.asset.values(), clip), _scaler(self.shared.values(), clip)
 
+    def scaled_references(self) -> dict[str, Reference]:
+        """Training distribution of the scaled values by column."""
+        clip = self.config.clip
+        scaled: dict[str, Reference] = {}
+        for scaler, names in zip(self.scalers(), (self.asset, self.shared), strict=True):
+            most = max((len(self.references[name].edges) for name in names), default=0)
+            edges_EF = np.full((most, len(names)), np.nan)
+            for column, name in enumerate(names):
+                edges = self.references[name].edges
+                edges_EF[: len(edges), column] = edges
+            mapped_EF = scaler.transform(edges_EF).astype(np.float64)
+            for column, name in enumerate(names):
+                reference = self.references[name]
+                scaled[name] = reference.mapped(mapped_EF[: len(reference.edges), column], clip)
+        return scaled
+
     def require_same(self, features: Iterable[BoundFeature]) -> None:
         """Refuse features that are defined otherwise now than at the time of the fit.
 
@@ -102,10 +123,23 @@ class PipelineState:
 
 def scales_of(scaler: Scaler, names: tuple[str, ...]) -> dict[str, Scale]:
     """Scale by column name."""
-    pairs = zip(names, scaler.center_F.tolist(), scaler.scale_F.tolist(), strict=True)
-    return {name: Scale(center=center, scale=scale) for name, center, scale in pairs}
+    scales = {}
+    for column, name in enumerate(names):
+        ranks_Q = scaler.knots_FQ[column]
+        scales[name] = Scale(
+            center=float(scaler.center_F[column]),
+            scale=float(scaler.scale_F[column]),
+            ranks=() if np.isnan(ranks_Q).any() else tuple(ranks_Q.tolist()),
+        )
+    return scales
 
 
 def _scaler(scales: Iterable[Scale], clip: float) -> Scaler:
-    table = np.array([(scale.center, scale.scale) for scale in scales], np.float64).reshape(-1, 2)
-    return Scaler(table[:, 0].copy(), table[:, 1].copy(), clip)
+    known = list(scales)
+    table = np.array([(scale.center, scale.scale) for scale in known], np.float64).reshape(-1, 2)
+    knots = max((len(scale.ranks) for scale in known), default=NO_KNOTS)
+    knots_FQ = np.full((len(known), knots), np.nan)
+    for column, scale in enumerate(known):
+        if scale.ranks:
+            knots_FQ[column] = scale.ranks
+    return Scaler(table[:, 0].copy(), table[:, 1].copy(), clip, knots_FQ)

@@ -157,7 +157,7 @@ class TestConfig:
         [
             ({"features": []}, "features"),
             ({"clip": 0.0}, "clip"),
-            ({"scaling": "rank"}, "scaling"),
+            ({"scaling": "minmax"}, "scaling"),
             ({"scalling": "none"}, "scalling"),
             ({"features": [{"name": "rsi", "window": 3}]}, r"features\.0\.window"),
         ],
