@@ -109,7 +109,7 @@ def ulcer_index(close_T: Array, *, window: Window = 63) -> Array:
 
 
 @feature(
-    unit="1, in [-1, 1]",
+    unit="1, in [-1/2, 1]",
     warmup=lambda window: window - 1,
     source="Young (1991), Calmar Ratio: A Smoother Tool, Futures 20(1); bounded",
     step=return_over_drawdown_step,
@@ -118,7 +118,7 @@ def return_over_drawdown(close_T: Array, *, window: Window = 63) -> Array:
     r"""Return of the window against its largest fall, :math:`R / (|R| + D)`.
 
     R is the log return from the window's first close to its last, D the size of `max_drawdown`:
-    the Calmar ratio R / D, bounded; 1 for a price that only rose, 0 for one that did not move.
+    the Calmar ratio R / D, bounded; 1 for a price that only rose, -1/2 for one that only fell.
     """
     return return_over_drawdown_step.batch((close_T,), window=window)[0]
 
