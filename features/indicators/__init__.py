@@ -7,6 +7,7 @@ are indifferent to the scale of prices and of volume; nothing reads a later bar.
 
 from features.indicators import (
     calendar,
+    cross_asset,
     cycle,
     exogenous,
     momentum,
@@ -19,6 +20,7 @@ from features.indicators import (
 
 __all__ = [
     "calendar",
+    "cross_asset",
     "cycle",
     "exogenous",
     "momentum",
