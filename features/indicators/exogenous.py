@@ -17,8 +17,12 @@ __all__ = ["exogenous_age", "exogenous_change", "exogenous_level", "exogenous_zs
 
 
 @step(state=0)
-def _level_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer) -> None:
-    del state, parameters
+def _level_step(
+    state: Pointer,  # noqa: ARG001 - every step has the same arguments
+    bar: Pointer,
+    parameters: Pointer,  # noqa: ARG001
+    out: Pointer,
+) -> None:
     out[0] = bar[0]
 
 
@@ -35,7 +39,7 @@ def _zscore_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer
     ring_push(state, 0, window, bar[0])
     deviation = ring_deviation(state, 0, window, 0)
     mean = ring_mean(state, 0, window)
-    out[0] = (bar[0] - mean) / deviation if deviation > 0.0 else 0.0
+    out[0] = 0.0 if deviation == 0.0 else (bar[0] - mean) / deviation
 
 
 @feature(

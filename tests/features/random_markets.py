@@ -7,8 +7,11 @@ import pandas as pd
 
 from markets.actions import CorporateActions
 from markets.bars import Bars
+from markets.instruments import Instrument
+from markets.published import PublishedSeries
 
 FIELDS = ("open", "high", "low", "close", "volume")
+SECTORS = ("energy", "banks", "energy", None)
 
 
 def weekdays(count: int) -> np.ndarray:
@@ -19,7 +22,10 @@ def weekdays(count: int) -> np.ndarray:
 def random_bars(
     seed: int = 0, num_bars: int = 160, num_assets: int = 3, *, trouble: bool = True
 ) -> Bars:
-    """Random walks; with trouble: gaps, a late start, an early end, splits and dividends."""
+    """Random walks; with trouble: gaps, a late start, an early end, splits and dividends.
+
+    Of more than three assets the fourth is halted for 20 bars, and all but some have a sector.
+    """
     rng = np.random.default_rng(seed)
     shape = (num_bars, num_assets)
     walk_TA = np.cumsum(rng.normal(0.0, 0.02, shape), axis=0)
@@ -40,10 +46,26 @@ def random_bars(
         missing_TA[: num_bars // 4, 1] = True
     if num_assets > 2:
         missing_TA[-num_bars // 5 :, 2] = True
+    if num_assets > 3:
+        missing_TA[num_bars // 2 : num_bars // 2 + 20, 3] = True
+        instruments = [Instrument(s, sector=SECTORS[a % 4]) for a, s in enumerate(symbols)]
+    else:
+        instruments = [Instrument(symbol) for symbol in symbols]
     actions = random_actions(rng, ts_event, symbols)
     for array in arrays.values():
         array[missing_TA] = np.nan
-    return Bars.from_arrays(ts_event, symbols, **arrays, actions=actions)
+    arrays |= {"actions": actions, "instruments": instruments}
+    return Bars.from_arrays(ts_event, symbols, **arrays)
+
+
+def random_series(seed: int, bars: Bars, name: str = "vix") -> PublishedSeries:
+    """Published at random times (some at a bar's own, many between) from the 20th bar on."""
+    rng = np.random.default_rng(seed)
+    moments = rng.choice(bars.ts_event[20:], size=bars.num_bars // 2, replace=False)
+    moments[::2] -= rng.integers(1, 3 * 86_400 * 10**9, size=len(moments[::2]))
+    moments = np.unique(moments)
+    values = 20.0 + np.cumsum(rng.normal(size=len(moments)))
+    return PublishedSeries(name=name, ts_published=moments, values=values)
 
 
 def random_actions(

@@ -1,6 +1,12 @@
-"""One conformance suite over every declared feature: causal, scale-free, honest about its needs."""
+"""One conformance suite over every declared feature: causal, scale-free, honest about its needs.
 
-import time
+The features share one market of 20 symbols with gaps, splits, dividends, a late start, an early end
+and a halt, and a published series; each form of all features is computed once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,27 +14,87 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import FeatureConfig, FeaturePipeline, FeatureSpec, catalogue
-from features.definition import Array, BoundFeature, Feature
-from features.series import adjusted_series
+from features.consistency import own_series, start_dependence
+from features.definition import Array, BoundFeature, Feature, Series
+from features.inputs import PUBLISHED
+from features.stream import FeatureStream
 from markets.bars import Bars
-from tests.features.random_markets import after_replaced_by_noise, random_bars
+from tests.features.random_markets import after_replaced_by_noise, random_bars, random_series
 
 # The package's own features; those that other tests declare are not judged here.
 DECLARED = [feature for feature in catalogue() if feature.function.__module__[:9] == "features."]
 ASSET = [feature for feature in DECLARED if feature.scope == "asset"]
+TOLERANCE = 1e-9
+ROWS = 1400
 
 
 def every(features: list[Feature]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("feature", features, ids=lambda feature: feature.name)
 
 
-def values_of(bound: BoundFeature, bars: Bars, asset: int = 0) -> Array:
-    return bound.compute(list(adjusted_series(bars))[asset].columns)
+def spec_of(feature: Feature) -> FeatureSpec:
+    chosen = {"series": "vix"} if PUBLISHED & set(feature.inputs) else {}
+    return FeatureSpec(name=feature.name, parameters=chosen)
 
 
-def everything() -> FeaturePipeline:
-    specs = tuple(FeatureSpec(name=feature.name) for feature in DECLARED)
-    return FeaturePipeline(FeatureConfig(features=specs))
+def bound(feature: Feature) -> BoundFeature:
+    return feature.bind(spec_of(feature).parameters)
+
+
+def everything(bars: Bars, seed: int = 0) -> FeaturePipeline:
+    config = FeatureConfig(features=tuple(map(spec_of, DECLARED)))
+    return FeaturePipeline(config, {"vix": random_series(seed, bars)})
+
+
+def without_paths(pipeline: FeaturePipeline) -> FeaturePipeline:
+    specs = (spec_of(f.feature) for f in pipeline.features if not f.feature.path_dependent)
+    return FeaturePipeline(FeatureConfig(features=tuple(specs)), pipeline.exogenous)
+
+
+def columns_of(feature: Feature, pipeline: FeaturePipeline, values: tuple[Array, Array]) -> Array:
+    """The columns of one feature, out of all: (..., columns)."""
+    own = feature.scope == "asset"
+    names = pipeline.names if own else pipeline.shared_names
+    at = [names.index(column) for column in bound(feature).columns]
+    return values[0 if own else 1][..., at]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """All features of one market, in three forms."""
+
+    bars: Bars
+    pipeline: FeaturePipeline
+    batch: tuple[Array, Array]
+    stream: tuple[Array, Array]
+    rows: tuple[int, ...]
+    tails: tuple[tuple[Array, Array], ...]
+    tail_pipeline: FeaturePipeline
+
+
+@pytest.fixture(scope="module")
+def forms() -> Forms:
+    bars = random_bars(1, ROWS, 20)
+    pipeline = everything(bars)
+    stream = FeatureStream(pipeline.features, bars.symbols)
+    rows = [stream.update(bars.rows(row, row + 1), pipeline.exogenous) for row in range(ROWS)]
+    ends = (ROWS // 2 - 5, ROWS // 2 + 40, ROWS)
+    tail_pipeline = without_paths(pipeline)
+    return Forms(
+        bars,
+        pipeline,
+        pipeline.raw(bars),
+        (np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])),
+        tuple(end - 1 for end in ends),
+        tuple(tail_pipeline.raw_tail(bars.rows(0, end)) for end in ends),
+        tail_pipeline,
+    )
+
+
+def assert_near(found: Array, expected: Array) -> None:
+    """To 1e-9 of the value, or of the column's largest one."""
+    scale = np.nanmax(np.abs(expected), initial=0.0)
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * scale)
 
 
 @every(DECLARED)
@@ -36,119 +102,183 @@ def test_declaration_is_complete(feature: Feature) -> None:
     assert feature.unit
     assert len(feature.source) > 10
     assert feature.function.__doc__
-    bound = feature.bind({})
-    assert bound.memory > bound.warmup
-    assert feature.carries_state == (bound.memory > bound.warmup + 1)
+    calendar = set(feature.inputs) == {"ts_event"}
+    assert feature.step is not None or calendar, "a stream would compute the last bars anew"
+    assert bound(feature).memory > bound(feature).warmup
 
 
-@every(DECLARED)
-@pytest.mark.parametrize("seed", range(5))
-def test_future_noise(feature: Feature, seed: int) -> None:
-    """Prices, gaps, splits and dividends after t are replaced; values up to t keep every bit."""
-    bars = random_bars(seed)
-    pipeline = FeaturePipeline(FeatureConfig(features=(FeatureSpec(name=feature.name),)))
-    asset_TAF, shared_TG = pipeline.raw(bars)
-    last = int(np.random.default_rng(seed).integers(70, bars.num_bars - 10))
+class TestThreeForms:
+    @every(DECLARED)
+    def test_stream_equals_batch(self, feature: Feature, forms: Forms) -> None:
+        batch = columns_of(feature, forms.pipeline, forms.batch)
+        stream = columns_of(feature, forms.pipeline, forms.stream)
+        for column in range(batch.shape[-1]):
+            assert_near(stream[..., column], batch[..., column])
+        assert np.isfinite(batch).any()
+
+    @every([feature for feature in DECLARED if not feature.path_dependent])
+    def test_tail_equals_batch(self, feature: Feature, forms: Forms) -> None:
+        batch = columns_of(feature, forms.pipeline, forms.batch)
+        for row, values in zip(forms.rows, forms.tails, strict=True):
+            tail = columns_of(feature, forms.tail_pipeline, values)
+            for column in range(batch.shape[-1]):
+                scale = np.nanmax(np.abs(batch[..., column]))
+                expected = batch[row, ..., column]
+                np.testing.assert_allclose(
+                    tail[..., column], expected, rtol=TOLERANCE, atol=TOLERANCE * scale
+                )
+
+
+class TestCausality:
+    @every(DECLARED)
+    @pytest.mark.parametrize("seed", range(3))
+    def test_future_noise(self, feature: Feature, seed: int) -> None:
+        """Prices, gaps, actions and publications after t are replaced; the bits up to t stay."""
+        last, pipeline, one, two = noise_after(seed)
+        before, after = (columns_of(feature, pipeline, values) for values in (one, two))
+        assert before[: last + 1].tobytes() == after[: last + 1].tobytes()
+        if set(feature.inputs) != {"ts_event"}:
+            assert before.tobytes() != after.tobytes(), "the noise changed nothing"
+
+    @given(st.integers(0, 10**6), st.integers(70, 150))
+    @settings(max_examples=20)
+    def test_over_the_fitted_pipeline(self, seed: int, last: int) -> None:
+        bars = random_bars(seed)
+        changed = after_replaced_by_noise(bars, last, seed + 1)
+        one, two = (FeaturePipeline().fit(b, (0, 70)).transform(b) for b in (bars, changed))
+        until = slice(0, last + 1)
+        assert one.flat()[until].tobytes() == two.flat()[until].tobytes()
+
+    def test_catches_a_look_ahead(self) -> None:
+        """The instrument works: a value that reads one bar ahead changes with the noise."""
+        last, _, one, two = noise_after(0)
+        cheats = [np.roll(values[0], -1, axis=0)[: last + 1] for values in (one, two)]
+        assert cheats[0].tobytes() != cheats[1].tobytes()
+
+
+@cache
+def noise_after(
+    seed: int,
+) -> tuple[int, FeaturePipeline, tuple[Array, Array], tuple[Array, Array]]:
+    """A random row, and all features of a market and of one that is noise after it."""
+    bars = random_bars(seed, 700, 5)
+    last = int(np.random.default_rng(seed).integers(450, bars.num_bars - 10))
     changed = after_replaced_by_noise(bars, last, seed + 100)
-    asset_changed_TAF, shared_changed_TG = pipeline.raw(changed)
-    until = slice(0, last + 1)
-    assert asset_TAF[until].tobytes() == asset_changed_TAF[until].tobytes()
-    assert shared_TG[until].tobytes() == shared_changed_TG[until].tobytes()
-    if feature.scope == "asset":
-        assert asset_TAF.tobytes() != asset_changed_TAF.tobytes(), "the noise changed nothing"
-
-
-@given(st.integers(0, 10**6), st.integers(70, 150))
-@settings(max_examples=20)
-def test_future_noise_over_the_whole_pipeline(seed: int, last: int) -> None:
-    bars = random_bars(seed)
-    changed = after_replaced_by_noise(bars, last, seed + 1)
-    one, two = (everything().fit(b, (0, 70)).transform(b) for b in (bars, changed))
-    until = slice(0, last + 1)
-    assert one.flat()[until].tobytes() == two.flat()[until].tobytes()
-
-
-@every(DECLARED)
-def test_warmup_is_exact(feature: Feature) -> None:
-    """Finite from the declared bar on (checked by compute), and without a value just before."""
-    bound = feature.bind({})
-    bars = random_bars(3, trouble=False)
-    series = next(iter(adjusted_series(bars))).columns
-    assert np.isfinite(bound.compute(series)[bound.warmup :]).all()
-    inputs = [series[name] for name in feature.inputs]
-    result = feature.function(*inputs, **bound.parameters)
-    for part in result if feature.outputs else (result,):
-        assert np.isnan(part[: bound.warmup]).all()
-        assert np.isfinite(part[bound.warmup])
-
-
-@every(DECLARED)
-def test_too_few_bars_give_no_value(feature: Feature) -> None:
-    bound = feature.bind({})
-    series = next(iter(adjusted_series(random_bars(3, trouble=False)))).columns
-    for count in (0, bound.warmup):
-        short = {name: values[:count] for name, values in series.items()}
-        values = bound.compute(short)
-        assert values.shape == (count, len(bound.columns))
-        assert np.isnan(values).all()
-
-
-@every(DECLARED)
-def test_memory_is_sufficient(feature: Feature) -> None:
-    """The last ``memory`` bars give today's value, even after a past a hundred times as wild."""
-    bound = feature.bind({})
-    bars = random_bars(5, bound.memory + 60, 1, trouble=False)
-    series = dict(next(iter(adjusted_series(bars))).columns)
-    wild = np.exp(np.random.default_rng(0).normal(0.0, 1.0, 40))
-    for name in ("open", "high", "low", "close"):
-        series[name] = series[name].copy()
-        series[name][:40] *= wild
-    whole = bound.compute(series)[-1]
-    tail = bound.compute({name: values[-bound.memory :] for name, values in series.items()})[-1]
-    np.testing.assert_allclose(tail, whole, rtol=1e-9, atol=1e-12)
-
-
-@every(ASSET)
-def test_scale_of_prices_and_volume_does_not_matter(feature: Feature) -> None:
-    bound = feature.bind({})
-    series = next(iter(adjusted_series(random_bars(11)))).columns
-    scaled = {name: values * 7.3e-4 for name, values in series.items() if name != "ts_event"}
-    values = bound.compute({**scaled, "ts_event": series["ts_event"]})
-    np.testing.assert_allclose(values, bound.compute(series), rtol=1e-9, atol=1e-12)
-
-
-@every(ASSET)
-def test_unchanged_price_and_volume_are_neutral(feature: Feature) -> None:
-    bound = feature.bind({})
-    count = bound.warmup + 20
-    constant: dict[str, Array] = {
-        name: np.full(count, 0.1) for name in ("open", "high", "low", "close", "volume")
+    pipeline = everything(bars, seed)
+    known, other = pipeline.exogenous["vix"], random_series(seed + 1, bars)
+    now = bars.ts_event[last]
+    times = [known.ts_published[known.ts_published <= now], other.ts_published]
+    noise = everything(bars, seed)
+    keep, new = len(times[0]), times[1] > now
+    joined = {
+        "ts_published": np.concatenate([times[0], times[1][new]]),
+        "values": np.concatenate([known.values[:keep], other.values[new]]),
     }
-    values = bound.compute({**constant, "ts_event": np.arange(count)})
-    np.testing.assert_allclose(values[bound.warmup :], 0.0, atol=1e-14)
+    vix = type(known)(name="vix", **joined)
+    noise = FeaturePipeline(pipeline.config, {"vix": vix})
+    return last, pipeline, pipeline.raw(bars), noise.raw(changed)
 
 
-def test_the_first_dozen_is_there() -> None:
+class TestNeeds:
+    @every(DECLARED)
+    def test_warmup_is_exact_and_sufficient(self, feature: Feature) -> None:
+        """The function itself has no value just before it, and has one with not a bar more."""
+        chosen, series = bound(feature), one_series(feature)
+        short = {name: values[: chosen.warmup + 1] for name, values in series.items()}
+        result = feature.function(*(short[name] for name in feature.inputs), **chosen.parameters)
+        parts = result if feature.outputs else (result,)
+        assert all(np.isfinite(part[chosen.warmup]) for part in parts)
+        if chosen.warmup:
+            assert any(np.isnan(part[: chosen.warmup]).all() for part in parts)
+        assert np.isfinite(chosen.compute(series)[chosen.warmup :]).all()
+
+    @every(DECLARED)
+    def test_too_few_bars_give_no_value(self, feature: Feature) -> None:
+        chosen, series = bound(feature), one_series(feature)
+        for count in {0, chosen.warmup}:
+            values = chosen.compute({name: column[:count] for name, column in series.items()})
+            assert values.shape == (count, len(chosen.columns))
+            assert np.isnan(values).all()
+
+    @every([feature for feature in DECLARED if not feature.path_dependent])
+    def test_memory_is_sufficient(self, feature: Feature) -> None:
+        """The last bars give today's value, even after a past a hundred times as wild."""
+        chosen = bound(feature)
+        series = dict(one_series(feature, chosen.memory + 200))
+        wild = np.exp(np.random.default_rng(0).normal(0.0, 1.0, 40))
+        for name in {"open", "high", "low", "close", "market", "sector", "exogenous"} & {*series}:
+            series[name] = series[name].copy()
+            series[name][:40] *= wild
+        whole = chosen.compute(series)
+        tail = chosen.compute({name: column[-chosen.memory :] for name, column in series.items()})
+        scale_K = np.abs(whole[-150:]).max(axis=0)
+        assert (np.abs(tail[-1] - whole[-1]) <= TOLERANCE * scale_K).all()
+
+    @every(DECLARED)
+    def test_start_of_the_history(
+        self, feature: Feature, forms: Forms, record_property: Callable[[str, object], None]
+    ) -> None:
+        """Three start dates: the relative deviation is in the report."""
+        chosen, bars = bound(feature), forms.bars.select(["S0", "S3"])
+        if chosen.memory > ROWS // 2:
+            bars = random_bars(1, chosen.memory + 300, 1, trouble=False)
+        apart = start_dependence(chosen, bars, random_series(0, bars))
+        record_property("start_dependence", apart)
+        if feature.path_dependent:
+            assert apart > TOLERANCE
+        else:
+            assert apart <= TOLERANCE
+
+
+class TestValues:
+    @every(DECLARED)
+    def test_scale_does_not_matter(self, feature: Feature) -> None:
+        """Of prices, of volume and of the market's levels."""
+        chosen, series = bound(feature), one_series(feature)
+        prices = dict.fromkeys(("open", "high", "low", "close"), 7.3e-4)
+        factors = {**prices, "volume": 0.37, "market": 31.0, "sector": 0.011}
+        scaled = {name: column * factors.get(name, 1) for name, column in series.items()}
+        for found, expected in zip(chosen.compute(scaled).T, chosen.compute(series).T, strict=True):
+            assert_near(found, expected)
+
+    @every(DECLARED)
+    @pytest.mark.parametrize("volume", [0.0, 3.0])
+    def test_constant_prices_are_finite(self, feature: Feature, volume: float) -> None:
+        """Every value is a number, and the neutral one of the feature."""
+        chosen = bound(feature)
+        values = chosen.compute(quiet_series(chosen, volume))[chosen.warmup :]
+        assert np.isfinite(values).all()
+        if feature.name not in NOT_ZERO_WHEN_QUIET and set(feature.inputs) != {"ts_event"}:
+            np.testing.assert_allclose(values, 0.0, atol=1e-12)
+
+
+NOT_ZERO_WHEN_QUIET = {"exogenous_level": "it is the level itself"}
+"""Features, beside the calendar's, whose value in a market at rest is not 0, and why."""
+
+
+@cache
+def one_series(feature: Feature, count: int = 900) -> Series:
+    """What a feature reads of a market of three assets without trouble."""
+    bars = random_bars(3, count + 30, 3, trouble=False)
+    series = next(iter(own_series(bound(feature), bars, random_series(3, bars))))
+    return {name: column[-count:] for name, column in series.items()}
+
+
+def quiet_series(chosen: BoundFeature, volume: float) -> Series:
+    count = chosen.warmup + 40
+    series = {
+        name: np.full(count, 0.1)
+        for name in ("open", "high", "low", "close", "market", "sector", "exogenous")
+    }
+    zeros = np.zeros(count)
+    half = np.full(count, 0.5)
+    series |= {"volume": np.full(count, volume), "dispersion": zeros, "breadth": half, "age": zeros}
+    return {**series, "ts_event": np.arange(count) * 86_400 * 10**9}
+
+
+def test_the_feature_set_is_there() -> None:
+    assert len(DECLARED) >= 65
     pipeline = FeaturePipeline()
     assert len(pipeline.names) + len(pipeline.shared_names) >= 20
     assert pipeline.warmup == 63
     assert pipeline.names[-1] == "tradable"
-
-
-def test_future_noise_catches_a_look_ahead() -> None:
-    """The instrument works: a value that reads one bar ahead changes with the noise."""
-    bars = random_bars(0)
-    changed = after_replaced_by_noise(bars, 100, 1)
-    own = np.flatnonzero(~bars.missing[:101, 0])[-1]
-    cheats = [np.roll(values_of(DECLARED[0].bind({}), b), -1, axis=0) for b in (bars, changed)]
-    known = np.count_nonzero(~bars.missing[: own + 1, 0])
-    assert cheats[0][:known].tobytes() != cheats[1][:known].tobytes()
-
-
-def test_five_symbols_and_thirteen_years_take_a_moment() -> None:
-    bars = random_bars(0, 3300, 5)
-    pipeline = FeaturePipeline().fit(bars, (0, 2000))
-    pipeline.transform(bars)
-    start = time.process_time()
-    pipeline.transform(bars)
-    assert time.process_time() - start < 0.5  # about 0.01 s on a quiet core
