@@ -2,7 +2,11 @@ r"""Momentum: how far the price has come, how one-sidedly, and where in its rang
 
 Oscillators are centred: 0 is neutral, -1 and 1 are their ends. Where a value is a quotient of
 movements and nothing moved, it is 0; less than 1e-12 of the price is no movement. TA-Lib takes one
-of the ends there, or what its running sums left behind: then the step is the definition.
+of the ends there, or what its running sums left behind: then the step is the definition. So it is
+where they drift.
+
+A quotient of averages stands still while the price does, until what moved before is forgotten: in
+its memory that time counts twice.
 
 Dimensions: T bars of the asset. Values before the warm-up are NaN.
 """
@@ -97,7 +101,7 @@ def momentum_12_1(close_T: Array, *, horizon: Horizon = 252, skip: Horizon = 21)
 @feature(
     unit="1, in [-1, 1]",
     warmup=lambda window: window,
-    memory=lambda window: window + decay(1.0 - 1.0 / window),
+    memory=lambda window: window + 2 * decay(1.0 - 1.0 / window),
     source="Wilder (1978), New Concepts in Technical Trading Systems; TA-Lib CMO",
     step=rsi_step,
 )
@@ -113,7 +117,7 @@ def rsi(close_T: Array, *, window: Window = 14) -> Array:
 @feature(
     unit="1, in [-1, 1]",
     warmup=lambda window, lookback: window + lookback - 1,
-    memory=lambda window, lookback: window + lookback + decay(1.0 - 1.0 / window),
+    memory=lambda window, lookback: window + lookback + 2 * decay(1.0 - 1.0 / window),
     source="Chande and Kroll (1994), The New Technical Trader; TA-Lib STOCHRSI",
     step=stochastic_rsi_step,
 )
@@ -207,7 +211,7 @@ def ultimate_oscillator(
 @feature(
     unit="1, in [-1, 1]",
     warmup=lambda slow, fast: slow + fast - 1,
-    memory=lambda slow, fast: slow + fast + 5 * decay(1.0 - 2.0 / (max(slow, fast) + 1.0)) // 4,
+    memory=lambda slow, fast: slow + fast + 5 * decay(1.0 - 2.0 / (max(slow, fast) + 1.0)) // 2,
     source="Blau (1991), True Strength Index, TASC 9(11); TA-Lib TSI",
     step=tsi_step,
 )
@@ -274,4 +278,4 @@ def awesome_oscillator(
     high_T: Array, low_T: Array, close_T: Array, *, fast: Window = 5, slow: Window = 34
 ) -> Array:
     """Difference of two simple averages of the bars' middles (H + L) / 2, over price."""
-    return np.asarray(talib.AO(high_T, low_T, fast, slow) / close_T)
+    return awesome_oscillator_step.batch((high_T, low_T, close_T), fast=fast, slow=slow)[0]

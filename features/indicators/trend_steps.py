@@ -276,7 +276,8 @@ def supertrend_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Poin
         # A band only closes in, until the price has left it.
         upper = upper if upper < state[2] or last > state[2] else state[2]
         lower = lower if lower > state[3] or last < state[3] else state[3]
-        side = 1.0 if close > upper else -1.0 if close < lower else side
+        turned = close < lower if side > 0.0 else close > upper
+        side = -side if turned else side
     elif not math.isnan(width):
         side = 1.0
     state[0], state[1], state[2], state[3] = close, side, upper, lower
