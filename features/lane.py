@@ -79,6 +79,7 @@ class Lane:
         Raises:
             FeatureError: a value that is not finite after the warm-up.
         """
+        self._out_EK.fill(np.nan)
         self._plan.run(present_E[None], bar_EI[None], self._state_ES, self._out_EK)
         self._bars_E += present_E
         for entity in np.flatnonzero(present_E) if self._tails else ():
@@ -101,7 +102,6 @@ class Lane:
         return {
             "features": {feature.label: feature.digest for feature in self.features},
             "bars": self._bars_E.tolist(),
-            "values": packed(self._out_EK),
             "steps": packed(self._state_ES),
             "tails": [tail.state() for tail in self._tails],
         }
@@ -124,7 +124,6 @@ class Lane:
                 "otherwise or on one side only; prime the stream with its history instead"
             )
         self._bars_E[:] = state["bars"]
-        unpacked(state["values"], self._out_EK)
         unpacked(state["steps"], self._state_ES)
         for tail, kept in zip(self._tails, state["tails"], strict=True):
             tail.resume(kept)

@@ -11,20 +11,19 @@ Dimensions: T bars, A assets, F columns per asset, G shared columns.
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.batch import Batch
 from features.config import FeatureConfig, FeatureSpec
 from features.definition import BoundFeature, FeatureError
 from features.drift import ColumnDrift, Reference
-from features.panel import Panel
 from features.publications import Publications
 from features.registry import lookup
 from features.scaling import Scaler
-from features.series import asset_series, panel_of, shared_series
 from features.state import PipelineState, Span, scales_of
 from features.stream import FeatureStream
 from markets.bars import Bars
@@ -141,12 +140,10 @@ class FeaturePipeline:
         span = bars.rows(start, stop)
         asset_TAF, shared_TG = self.raw(span)
         asset_NF = asset_TAF.reshape(span.num_bars * span.num_assets, len(self.names) - 1)
-        known_F = np.isfinite(asset_NF).any(axis=0)
-        if not known_F.all():
-            raise FeatureError(
-                f"fit: {self.names[int(np.argmin(known_F))]} has no value in rows {rows}: no "
-                f"symbol has enough bars of its own there ({', '.join(bars.symbols)})"
-            )
+        reason = f"no symbol has enough bars of its own there ({', '.join(bars.symbols)})"
+        _require_values(asset_NF, self.names, rows, reason)
+        reason = "too few bars, or nothing was published before its end"
+        _require_values(shared_TG, self.shared_names, rows, reason)
         how, clip = self.config.scaling, self.config.clip
         asset = Scaler.fit(asset_NF, _scaled(self._asset), how=how, clip=clip)
         shared = Scaler.fit(shared_TG, _scaled(self._shared), how=how, clip=clip)
@@ -181,29 +178,8 @@ class FeaturePipeline:
                 values are not finite after its warm-up.
         """
         self._require_length(bars)
-        panel = panel_of(bars)
-        raw_TAF = np.full((bars.num_bars, bars.num_assets, len(self.names) - 1), np.nan)
-        for asset, series in enumerate(asset_series(panel)):
-            try:
-                values = [feature.compute(series.columns) for feature in self._asset]
-            except FeatureError as error:
-                raise FeatureError(f"{bars.symbols[asset]}: {error}") from error
-            raw_TAF[series.rows_n, asset] = _beside(values, len(series.rows_n))
-        return raw_TAF, self._raw_shared(panel)
-
-    def _raw_shared(self, panel: Panel) -> Array:
-        published = self.exogenous
-        own = {
-            name: shared_series(panel, None if name is None else published[name])
-            for name in {feature.series for feature in self._shared}
-        }
-        values = []
-        for feature in self._shared:
-            series = own[feature.series]
-            values_TK = np.full((len(panel.ts_event), len(feature.columns)), np.nan)
-            values_TK[series.rows_n] = feature.compute(series.columns)
-            values.append(values_TK)
-        return _beside(values, len(panel.ts_event))
+        batch = Batch(bars, self.exogenous)
+        return batch.of_assets(self._asset), batch.of_axis(self._shared)
 
     def transform(self, bars: Bars) -> FeatureTensor:
         """Scaled features of all bars.
@@ -236,27 +212,8 @@ class FeaturePipeline:
             FeatureError: a path-dependent feature, which no number of bars tells: its value needs
                 the state of a stream (`prime` or `resume`, then `update`); otherwise as in `raw`.
         """
-        if carried := [f.label for f in self.features if f.feature.path_dependent]:
-            raise FeatureError(
-                f"tail: expected features that some last bars tell, found the path-dependent "
-                f"{', '.join(carried)}: prime a stream with the history or resume its state, then "
-                "update it with the bar"
-            )
-        panel = panel_of(bars)
-        asset_AF = np.full((bars.num_assets, len(self.names) - 1), np.nan)
-        for asset, series in enumerate(asset_series(panel)):
-            if panel.present_TA[-1, asset]:
-                values = [f.compute(series.last(f.memory))[-1:] for f in self._asset]
-                asset_AF[asset] = _beside(values, 1)[0]
-        shared = []
-        for feature in self._shared:
-            name = feature.series
-            own = shared_series(panel, None if name is None else self.exogenous[name])
-            values_K = np.full((1, len(feature.columns)), np.nan)
-            if len(own.rows_n):
-                values_K[:] = feature.compute(own.last(feature.memory))[-1:]
-            shared.append(values_K)
-        return asset_AF, _beside(shared, 1)[0]
+        batch = Batch(bars, self.exogenous)
+        return batch.last_of_assets(self._asset), batch.last_of_axis(self._shared)
 
     def prime(self, history: Bars) -> None:
         """Begin a new stream with the bars that have been; `update` continues from there.
@@ -381,17 +338,23 @@ class FeaturePipeline:
         return self.state.to_json()
 
     @classmethod
-    def from_json(cls, text: str) -> "FeaturePipeline":
+    def from_json(
+        cls, text: str, exogenous: Mapping[str, PublishedSeries] | None = None
+    ) -> "FeaturePipeline":
         """Load a fitted pipeline.
 
         Nothing is imported at the text's request: import the modules of your own features first.
+
+        Args:
+            text: what `to_json` returned.
+            exogenous: published series by name, as in the constructor.
 
         Raises:
             FeatureError: not a pipeline's JSON, an unknown feature, or one that is defined
                 otherwise now than when the pipeline was fitted.
         """
         state = PipelineState.from_json(text)
-        pipeline = cls(replace(state.config, modules=()))
+        pipeline = cls(replace(state.config, modules=()), exogenous)
         pipeline.config = state.config
         state.require_same(pipeline.features)
         columns = (tuple(state.asset), tuple(state.shared))
@@ -435,6 +398,11 @@ def _scaled(features: tuple[BoundFeature, ...]) -> NDArray[np.bool_]:
     return np.array([f.feature.scaled for f in features for _ in f.columns], bool)
 
 
-def _beside(values: Sequence[Array], rows: int) -> Array:
-    """Columns beside each other, (rows, columns), also where there are none."""
-    return np.concatenate([np.empty((rows, 0)), *values], axis=1)
+def _require_values(
+    values_NF: Array, names: tuple[str, ...], rows: tuple[int, int], reason: str
+) -> None:
+    known_F = np.isfinite(values_NF).any(axis=0)
+    if not known_F.all():
+        raise FeatureError(
+            f"fit: {names[int(np.argmin(known_F))]} has no value in rows {rows}: {reason}"
+        )

@@ -40,9 +40,10 @@ class OwnSeries:
     columns: Series
     """Arrays (n,) by the names of `features.definition.INPUTS`."""
 
-    def last(self, count: int) -> Series:
-        """Columns of the last bars, at most as many as there are."""
-        return {name: values[-count:] for name, values in self.columns.items()}
+    def last(self, count: int) -> "OwnSeries":
+        """The last bars, at most as many as there are."""
+        columns = {name: values[-count:] for name, values in self.columns.items()}
+        return OwnSeries(self.rows_n[-count:], columns)
 
 
 def panel_of(bars: Bars) -> Panel:

@@ -199,7 +199,7 @@ class TestJson:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda s: s.update(format=2), r"pipeline JSON: format: .*found 2"),
+            (lambda s: s.update(format=1), r"pipeline JSON: format: .*found 1"),
             (lambda s: s.pop("span"), "pipeline JSON: span: .*[Mm]issing|required"),
             (lambda s: s["asset"]["atr_14"].update(scale=0.0), r"asset\.atr_14\.scale: .*found 0"),
             (lambda s: s["asset"].pop("atr_14"), "expected scales of .*atr_14"),
