@@ -113,12 +113,16 @@ class SwitchingConfig(ABC):
         """Return the degrees of freedom: given, those of the model before, or the best of a grid.
 
         The grid is searched at its middle, from which the others are climbed to.
+
+        Raises:
+            RegimeError: the span, or the first part of it, is unfit.
         """
         nu, grid = wanted
         if nu is not None:
             return nu
         if isinstance(warm, form) and math.isfinite(warm.nu):
             return warm.nu
+        Sample.of(train, self.num_regimes)
         first, rest = _split(train)
         with _first_part():
             sample = Sample.of(first, self.num_regimes)

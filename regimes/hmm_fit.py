@@ -36,6 +36,10 @@ CONSTANT = 1e-13
 """Deviations of a series, parts of its size, that are rounding errors."""
 HUGE, TINY = 1e100, 1e-100
 """Sizes and scales beyond which squares come close to the limits of floats."""
+TAILS = (0.05, 0.95)
+"""Quantiles of a column; the scale is their distance over"""
+NORMAL_WIDTH = 3.2897
+"""the distance between these quantiles of a standard normal law."""
 BARS_A_PARAMETER = 10
 """Bars needed for each column and regime."""
 FALL = 1e-9
@@ -82,8 +86,8 @@ class StickyPrior:
 class Sample:
     """A training span in units in which every column has centre 0 and scale 1.
 
-    Centre and scale are the median and the interquartile range (the standard deviation where that
-    is 0), which a few wrong prices do not move.
+    Centre and scale are the median and the range between the 5% and 95% quantiles (the standard
+    deviation where that is 0), which a few wrong prices do not move.
     """
 
     observations: Observations
@@ -294,8 +298,8 @@ def _robust_scale(seen_NR: Array, names: list[str]) -> tuple[Array, Array]:
             f"train: {names[first]}: expected numbers within {HUGE:g}, found {size_R[first]:.6g}"
         )
     centre_R = np.median(seen_NR, axis=0)
-    lower_R, upper_R = np.quantile(seen_NR, [0.25, 0.75], axis=0)
-    scale_R = (upper_R - lower_R) / 1.349
+    lower_R, upper_R = np.quantile(seen_NR, TAILS, axis=0)
+    scale_R = (upper_R - lower_R) / NORMAL_WIDTH
     least_R = np.maximum(CONSTANT * size_R, TINY)
     scale_R = np.where(scale_R > least_R, scale_R, np.std(seen_NR, axis=0))
     constant_R = ~(scale_R > least_R)
