@@ -1,6 +1,7 @@
 r"""Volume: how much is traded, and on which side.
 
-Where nothing was traded in the window, a value is the neutral 0. TA-Lib is the batch form where its
+Where nothing was traded in the window, a value is the neutral 0. A quotient of two exponential
+averages keeps its value while nothing is traded, however long: it is path-dependent. TA-Lib is the batch form where its
 sums are exact; the others are their steps (`features.indicators.volume_steps`), since the windowed
 functions of TA-Lib add and subtract in running sums, whose rounding is all that is left once a
 large volume has gone by.
@@ -15,7 +16,7 @@ Dimensions: T bars of the asset. Values before the warm-up are NaN.
 import numpy as np
 import talib
 
-from features.indicators.parts import decay, log_change
+from features.indicators.parts import log_change
 from features.indicators.volume_steps import (
     ad_step,
     adosc_step,
@@ -136,8 +137,8 @@ def _over_mean_volume(balance_T: Array, volume_T: Array) -> Array:
 @feature(
     unit="mean volumes of a bar",
     warmup=lambda fast, slow: max(fast, slow) - 1,
-    memory=lambda fast, slow: max(fast, slow) + decay(1.0 - 2.0 / (max(fast, slow) + 1.0)),
     source="Chaikin's oscillator, E_3(AD) - E_10(AD), over the average volume; TA-Lib ADOSC",
+    path_dependent=True,
     step=adosc_step,
 )
 def adosc(
@@ -177,8 +178,8 @@ def cmf(
 @feature(
     unit="log return per bar",
     warmup=lambda window: window,
-    memory=lambda window: window + decay(1.0 - 2.0 / (window + 1.0)),
     source="Elder (1993), Trading for a Living: force index, over the average volume; TA-Lib EMA",
+    path_dependent=True,
     step=force_index_step,
 )
 def force_index(close_T: Array, volume_T: Array, *, window: Window = 13) -> Array:
