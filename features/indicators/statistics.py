@@ -47,11 +47,9 @@ __all__ = [
 ]
 
 
-def _shorter(window: int, distance: int, name: str) -> int:
+def _longer_than(distance: int, window: int, name: str) -> int:
     if distance >= window:
-        raise FeatureError(
-            f"features.{name} must be below the window, found {distance} and {window}"
-        )
+        raise FeatureError(f"{name}: must be < window ({window}), was {distance}")
     return window
 
 
@@ -79,7 +77,7 @@ def kurtosis(close_T: Array, *, window: Window = 63) -> Array:
 
 @feature(
     unit="1, in [-1, 1]",
-    warmup=lambda window, lag: _shorter(window, lag, "autocorrelation.lag"),
+    warmup=lambda window, lag: _longer_than(lag, window, "autocorrelation.lag"),
     source="Campbell, Lo and MacKinlay (1997), The Econometrics of Financial Markets, section 2.4",
     step=autocorrelation_step,
 )
@@ -93,7 +91,7 @@ def autocorrelation(close_T: Array, *, window: Window = 63, lag: Horizon = 1) ->
 
 @feature(
     unit="1, in [-1, 1]",
-    warmup=lambda window, lag: _shorter(window, lag, "volatility_clustering.lag"),
+    warmup=lambda window, lag: _longer_than(lag, window, "volatility_clustering.lag"),
     source="Cont (2001), Empirical properties of asset returns, Quantitative Finance 1(2)",
     step=volatility_clustering_step,
 )
@@ -126,7 +124,7 @@ def return_zscore(close_T: Array, *, window: Window = 21) -> Array:
 
 @feature(
     unit="1",
-    warmup=lambda window, horizon: _shorter(window, horizon, "variance_ratio.horizon"),
+    warmup=lambda window, horizon: _longer_than(horizon, window, "variance_ratio.horizon"),
     source="Lo and MacKinlay (1988), Stock Market Prices Do Not Follow Random Walks, RFS 1(1)",
     step=variance_ratio_step,
 )

@@ -100,9 +100,7 @@ def signed_variation(close_T: Array, *, window: Window = 21) -> Array:
 
 def _long_warmup(short: int, long: int) -> int:
     if short >= long:
-        raise FeatureError(
-            f"features.volatility_ratio: short must be below long, found {short} and {long}"
-        )
+        raise FeatureError(f"volatility_ratio.short: must be < long ({long}), was {short}")
     return long
 
 

@@ -14,6 +14,7 @@ from tests.features.both_forms import (
     bound,
     quiet_market,
 )
+from tests.features.own_series import KINDS, require_equal_forms, require_restart
 
 WINDOWED = [
     "drawdown",
@@ -30,6 +31,7 @@ CASES = [
     bound("peak_distance"),
     bound("time_under_water"),
 ]
+NAMES = sorted({case.feature.name for case in CASES})
 
 CLOSE = quiet_market(7)["close"][:300]
 PATH_T = np.exp([0.0, 0.3, 0.1, 0.2, -0.1])
@@ -39,6 +41,17 @@ PATH_T = np.exp([0.0, 0.3, 0.1, 0.2, -0.1])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 def test_batch_and_step_agree(case: BoundFeature) -> None:
     assert_both_forms_agree(case)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_and_step_agree_where_rounding_shows(name: str, kind: str) -> None:
+    require_equal_forms(name, kind)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_is_all_that_a_restart_needs(name: str) -> None:
+    require_restart(name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)

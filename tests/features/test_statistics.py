@@ -16,6 +16,7 @@ from tests.features.both_forms import (
     bound,
     quiet_market,
 )
+from tests.features.own_series import KINDS, require_equal_forms, require_restart
 
 CASES = [
     bound("autocorrelation"),
@@ -37,6 +38,7 @@ CASES = [
     bound("variance_ratio", window=3, horizon=2),
     bound("volatility_clustering"),
 ]
+NAMES = sorted({case.feature.name for case in CASES})
 
 CLOSE = quiet_market(7)["close"][:300]
 RETURNS = log_change(CLOSE, 1)
@@ -51,6 +53,17 @@ def prices(*returns: float) -> Array:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 def test_batch_and_step_agree(case: BoundFeature) -> None:
     assert_both_forms_agree(case)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_and_step_agree_where_rounding_shows(name: str, kind: str) -> None:
+    require_equal_forms(name, kind)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_is_all_that_a_restart_needs(name: str) -> None:
+    require_restart(name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
@@ -117,7 +130,9 @@ class TestCorrelation:
         ],
     )
     def test_a_distance_as_long_as_the_window_is_refused(self, name: str, parameter: str) -> None:
-        with pytest.raises(FeatureError, match=f"{name}.{parameter} must be below the window"):
+        with pytest.raises(
+            FeatureError, match=rf"{name}\.{parameter}: must be < window \(5\), was 5"
+        ):
             bound(name, window=5, **{parameter: 5})
 
 

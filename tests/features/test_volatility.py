@@ -17,6 +17,7 @@ from tests.features.both_forms import (
     bound,
     quiet_market,
 )
+from tests.features.own_series import KINDS, require_equal_forms, require_restart
 
 Bars = tuple[Array, Array, Array, Array]
 """Open, high, low, close."""
@@ -48,6 +49,7 @@ CASES = [
     bound("yang_zhang"),
     bound("yang_zhang", window=2),
 ]
+NAMES = sorted({case.feature.name for case in CASES})
 
 UP, DOWN = math.log(1.1), math.log(0.9)
 CLOSE_T = np.array([100.0, 110.0, 99.0, 108.9])
@@ -59,6 +61,17 @@ OPEN, HIGH, LOW, CLOSE = (WALK[name] for name in ("open", "high", "low", "close"
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 def test_batch_and_step_agree(case: BoundFeature) -> None:
     assert_both_forms_agree(case)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_and_step_agree_where_rounding_shows(name: str, kind: str) -> None:
+    require_equal_forms(name, kind)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_is_all_that_a_restart_needs(name: str) -> None:
+    require_restart(name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
@@ -96,7 +109,7 @@ class TestReturns:
         assert ratio_T[3] == pytest.approx((short - long) / (short + long), rel=1e-12)
 
     def test_volatility_ratio_needs_two_windows(self) -> None:
-        with pytest.raises(FeatureError, match="short must be below long, found 21 and 21"):
+        with pytest.raises(FeatureError, match=r"short: must be < long \(21\), was 21"):
             bound("volatility_ratio", short=21, long=21)
 
     def test_volatility_of_volatility_is_that_of_pandas(self) -> None:
