@@ -76,6 +76,32 @@ def test_a_month_to_skip_must_be_shorter_than_the_year() -> None:
 
 
 class TestByHand:
+    CLOSE_T = np.array([100.0, 110.0, 99.0, 108.9])
+
+    def test_log_return_and_momentum(self) -> None:
+        one_T = momentum.log_return(self.CLOSE_T)
+        np.testing.assert_allclose(one_T[1:], np.log([1.1, 0.9, 1.1]), rtol=1e-14)
+        two_T = momentum.momentum(self.CLOSE_T, horizon=2)
+        np.testing.assert_allclose(two_T[2:], np.log([0.99, 0.99]), rtol=1e-13)
+
+    def test_momentum_is_the_sum_of_log_returns(self) -> None:
+        close_T = own_series("random")["close"]
+        total = np.sum(momentum.log_return(close_T)[-21:])
+        assert momentum.momentum(close_T, horizon=21)[-1] == pytest.approx(total, abs=1e-14)
+
+    def test_rsi(self) -> None:
+        # Changes +2, -1, +1, window 2: gains 1.0, losses 0.5, so (1 - 0.5) / 1.5 = 1/3;
+        # then gains (1 + 1) / 2 = 1, losses 0.25: 0.75 / 1.25.
+        rsi_T = momentum.rsi(np.array([10.0, 12.0, 11.0, 12.0]), window=2)
+        np.testing.assert_allclose(rsi_T[2:], [1 / 3, 0.6], rtol=1e-14)
+
+    @pytest.mark.parametrize(("slope", "expected"), [(0.0, 0.0), (1.0, 1.0), (-1.0, -1.0)])
+    def test_rsi_of_unchanged_rising_and_falling_prices(
+        self, slope: float, expected: float
+    ) -> None:
+        close_T = np.linspace(100.0, 100.0 + 39.0 * slope, 40)
+        assert momentum.rsi(close_T)[-1] == pytest.approx(expected, abs=1e-14)
+
     def test_skip_month(self) -> None:
         found_T = momentum.momentum_12_1(np.array([1.0, 2.0, 4.0, 8.0]), horizon=3, skip=1)
         assert found_T[3] == pytest.approx(math.log(4.0), rel=1e-14)

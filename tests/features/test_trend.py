@@ -78,6 +78,13 @@ def test_memory_is_enough_in_a_halt(name: str) -> None:
 
 
 class TestByHand:
+    def test_macd(self) -> None:
+        # Averages of 2 and 3 bars: at the third bar 3.5 and 3, at the fourth 3.5 + 2/3 (9 - 3.5)
+        # and 3 + 1/2 (9 - 3); lines 1/2 and 7/6, their average over 2 is 5/6.
+        line_T, histogram_T = trend.macd(np.array([2.0, 2.0, 5.0, 9.0]), fast=2, slow=3, signal=2)
+        assert line_T[3] == pytest.approx(7 / 6 / 9, rel=1e-14)
+        assert histogram_T[3] == pytest.approx(1 / 3 / 9, rel=1e-13)
+
     def test_distances_from_averages(self) -> None:
         close_T = np.array([1.0, 3.0, 5.0])
         # (1 + 3) / 2; (1 + 2 * 3) / 3; 2 + 2/3 (5 - 2).
