@@ -230,7 +230,7 @@ def _sar_advance(state: Pointer, high: float, low: float, step: float, limit: fl
     """The stop for this bar; then the next one's, and its side.
 
     A falling trend is a rising one in negative prices. State: bars, last high and low, side; then
-    in prices times the side: stop, extreme; and the times that the extreme moved.
+    in prices times the side: stop and extreme; and the acceleration.
     """
     side = state[3]
     top, bottom = (high, low) if side > 0.0 else (-low, -high)
