@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from regimes.base import RegimeModel
+from regimes.change_points import BOCPDConfig, BOCPDModel
 from regimes.hmm import (
     GaussianHMM,
     GaussianHMMConfig,
@@ -15,17 +16,39 @@ from regimes.hmm import (
     SwitchingRegression,
     SwitchingRegressionConfig,
 )
+from regimes.jump import JumpConfig, JumpModel
+from regimes.mixture import DPGMMConfig, DPGMMModel
+from regimes.mixture_sticky import StickyDPGMMConfig, StickyDPGMMModel
 from regimes.rule import RuleConfig, RuleModel
 
 __all__ = ["MODELS", "AnyDetectorConfig"]
 
 AnyDetectorConfig = Annotated[
-    GaussianHMMConfig | StudentHMMConfig | SwitchingRegressionConfig | RuleConfig,
+    GaussianHMMConfig
+    | StudentHMMConfig
+    | SwitchingRegressionConfig
+    | DPGMMConfig
+    | StickyDPGMMConfig
+    | BOCPDConfig
+    | JumpConfig
+    | RuleConfig,
     Field(discriminator="kind"),
 ]
 """A detector's kind and settings, or a mapping of its fields with its `kind`."""
 
 MODELS: Mapping[str, type[RegimeModel]] = MappingProxyType(
-    {model.kind: model for model in (GaussianHMM, StudentHMM, SwitchingRegression, RuleModel)}
+    {
+        model.kind: model
+        for model in (
+            GaussianHMM,
+            StudentHMM,
+            SwitchingRegression,
+            DPGMMModel,
+            StickyDPGMMModel,
+            BOCPDModel,
+            JumpModel,
+            RuleModel,
+        )
+    }
 )
 """The fitted models by kind."""
