@@ -1,10 +1,11 @@
 r"""Volume: how much is traded, and on which side.
 
 Where nothing was traded in the window, a value is the neutral 0. A quotient of two exponential
-averages keeps its value while nothing is traded, however long: it is path-dependent. TA-Lib is the batch form where its
-sums are exact; the others are their steps (`features.indicators.volume_steps`), since the windowed
-functions of TA-Lib add and subtract in running sums, whose rounding is all that is left once a
-large volume has gone by.
+averages keeps its value while nothing is traded, however long: it is path-dependent.
+
+TA-Lib is the batch form where its sums are exact; the others are their steps
+(`features.indicators.volume_steps`), since the windowed functions of TA-Lib add and subtract in
+running sums, whose rounding is all that is left once a large volume has gone by.
 
 In formulas :math:`C, H, L, V` are close, high, low and volume, :math:`r_t = \ln (C_t / C_{t-1})`,
 and :math:`\ell_t = (2 C_t - H_t - L_t) / (H_t - L_t)` is where the close lies in the bar's range, 0

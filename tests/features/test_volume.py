@@ -209,9 +209,9 @@ class TestSides:
 
     def test_mfi_of_the_same_prices_in_another_order_does_not_move(self) -> None:
         """0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1 to the last digit, but the same typical price."""
-        high_T, low_T, close_T = (np.array(p) for p in ([0.3, 0.1], [0.2, 0.2], [0.1, 0.3]))
-        prices = (np.tile(p, 10) for p in (high_T, low_T, close_T))
-        mfi_T = volume.mfi(*prices, np.ones(20))
+        one_T, other_T = np.tile([0.1, 0.3], 10), np.tile([0.3, 0.1], 10)
+        mfi_T = volume.mfi(one_T, np.full(20, 0.2), other_T, np.ones(20))
+        assert (0.1 + 0.2) + 0.3 != (0.3 + 0.2) + 0.1
         np.testing.assert_array_equal(mfi_T[14:], 0.0)
 
 
