@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from features import FeatureConfig, FeatureError, FeaturePipeline, FeatureSpec, 
 from features.registry import lookup
 from features.scaling import Scaling
 from markets.bars import Bars
-from tests.features.random_markets import FIELDS, random_bars
+from markets.errors import MarketDataError
+from tests.features.random_markets import FIELDS, random_bars, random_series
 
 ROWS = (20, 110)
 
@@ -143,6 +145,100 @@ class TestTransform:
             FeaturePipeline().transform(bars)
         with pytest.raises(FeatureError, match=r"expected more than 63 bars .* found 40"):
             pipeline.transform(bars.rows(0, 40))
+
+
+class TestTail:
+    """The last row from the last bars alone."""
+
+    def test_is_the_last_row_of_the_batch(self, pipeline: FeaturePipeline) -> None:
+        bars = random_bars(4, 700, 3)
+        batch = pipeline.transform(bars)
+        for row in (300, 500, 699):
+            tail = pipeline.tail(bars.rows(0, row + 1))
+            assert tail.asset_TAF.shape == (1, *batch.asset_TAF.shape[1:])
+            np.testing.assert_allclose(
+                tail.flat()[0], batch.flat()[row], rtol=1e-6, atol=1e-6 * np.abs(batch.flat()).max()
+            )
+            assert tail.warmup == 0
+
+    def test_needs_no_more_than_the_memory(self) -> None:
+        """A history without its beginning gives the same."""
+        specs = (FeatureSpec(name="realised_volatility"), FeatureSpec(name="momentum"))
+        bars = random_bars(4, 300, 1, trouble=False)
+        pipeline = FeaturePipeline(FeatureConfig(features=specs))
+        memory = max(feature.memory for feature in pipeline.features)
+        assert memory == 22
+        whole, _ = pipeline.raw(bars)
+        tail, _ = pipeline.raw_tail(bars.rows(300 - memory, 300))
+        np.testing.assert_allclose(tail[0], whole[-1, 0], rtol=1e-11)
+
+    def test_young_and_missing_assets_are_neutral(self, pipeline: FeaturePipeline) -> None:
+        bars = random_bars(1, 160, 3)
+        first = int(np.argmax(~bars.missing[:, 1]))
+        tail = pipeline.tail(bars.rows(0, first + 1))
+        assert tail.warmup == 1
+        assert tail.asset_TAF[0, 1, -1] == 1.0
+        assert not tail.asset_TAF[0, 1, tail.names.index("momentum_5")].any()
+        assert not pipeline.tail(bars).asset_TAF[0, 2].any(), "S2 has ended"
+
+    def test_refuses_what_no_number_of_bars_tells(self, bars: Bars) -> None:
+        specs = (FeatureSpec(name="atr"), FeatureSpec(name="obv"))
+        pipeline = FeaturePipeline(FeatureConfig(features=specs))
+        with pytest.raises(FeatureError, match=r"path-dependent obv.*: prime a stream .*or resume"):
+            pipeline.raw_tail(bars)
+
+
+class TestExogenous:
+    """Published series, by configuration or given."""
+
+    def config(self, path: Path) -> FeatureConfig:
+        return TypeAdapter(FeatureConfig).validate_python(
+            {
+                "features": [{"name": "exogenous_level", "parameters": {"series": "vix"}}],
+                "exogenous": {
+                    "vix": {"kind": "file", "path": str(path), "value": "close", "lag": "0D"}
+                },
+                "scaling": "none",
+                "clip": 100.0,
+            }
+        )
+
+    def test_from_a_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "vix.csv"
+        path.write_text("date,close\n2015-01-05,20.5\n2015-01-07,30.5\n")
+        bars = random_bars(0, 12, 1, trouble=False)
+        pipeline = FeaturePipeline(self.config(path)).fit(bars, (0, 12))
+        assert pipeline.shared_names == ("exogenous_level_vix",)
+        # A day's value is known at its end: from the bar of the next weekday's midnight on.
+        expected = [0.0] * 3 + [20.5] * 2 + [30.5] * 7
+        assert pipeline.transform(bars).shared_TG[:, 0].tolist() == expected
+        loaded = FeaturePipeline.from_json(pipeline.to_json())
+        assert loaded.transform(bars).flat().tobytes() == pipeline.transform(bars).flat().tobytes()
+
+    def test_the_file_is_read_when_it_is_needed(self, tmp_path: Path) -> None:
+        bars = random_bars(0, 60, 1, trouble=False)
+        given = random_series(0, bars)
+        pipeline = FeaturePipeline(self.config(tmp_path / "none.csv"), {"vix": given})
+        pipeline.fit(bars, (0, 60))
+        assert pipeline.exogenous["vix"] is given
+        loaded = FeaturePipeline.from_json(pipeline.to_json())
+        with pytest.raises(MarketDataError, match=r"none\.csv"):
+            loaded.transform(bars)
+
+    def test_unknown_series_is_refused_at_once(self) -> None:
+        specs = (FeatureSpec(name="exogenous_age", parameters={"series": "vox"}),)
+        config = FeatureConfig(features=specs)
+        given = {"vix": random_series(0, random_bars(0, 60, 1))}
+        message = r"exogenous_age\.series: expected a published series of \['vix'\].*found 'vox'"
+        with pytest.raises(FeatureError, match=message):
+            FeaturePipeline(config, given)
+
+    def test_fit_refuses_a_span_before_the_first_publication(self) -> None:
+        specs = (FeatureSpec(name="exogenous_level", parameters={"series": "vix"}),)
+        bars = random_bars(0, 60, 1)
+        pipeline = FeaturePipeline(FeatureConfig(features=specs), {"vix": random_series(0, bars)})
+        with pytest.raises(FeatureError, match=r"exogenous_level_vix has no value in .*published"):
+            pipeline.fit(bars, (0, 10))
 
 
 class TestConfig:
