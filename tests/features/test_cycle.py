@@ -57,6 +57,26 @@ def test_batch_and_step_agree_on_ticks(case: BoundFeature, seed: int) -> None:
     np.testing.assert_allclose(stepped(case, series), batch(case, series), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+@pytest.mark.parametrize(
+    "close_T",
+    [
+        100.0 + 0.5 * BARS,
+        100.0 * np.exp(0.001 * BARS),
+        100.0 + BARS // 5 % 2,
+        100.0 + BARS % 7,
+        np.where(BARS < 500, 100.0, 110.0),
+    ],
+    ids=["line", "growth", "square", "saw", "step"],
+)
+def test_batch_and_step_agree_where_all_is_exact(case: BoundFeature, close_T: Array) -> None:
+    """Where the rotation of the phasor is 0 or a rounding, which limits it to either side."""
+    series = {"close": close_T}
+    values_TK = batch(case, series)
+    assert np.isfinite(values_TK[case.warmup :]).all()
+    np.testing.assert_allclose(stepped(case, series), values_TK, rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize("case", CASES[-2:], ids=lambda case: case.label)
 def test_memory_is_enough(case: BoundFeature) -> None:
     assert_memory_is_enough(case)
