@@ -39,17 +39,22 @@ class Batch:
             self._axis[name] = shared_series(self._panel, series)
 
     def of_assets(self, features: Sequence[BoundFeature]) -> Array:
-        """Values (T, A, F); NaN where an asset has no bar, or not yet enough.
+        """Values (T, A, F), a view of columns after each other; NaN where there is no value.
 
         Raises:
             FeatureError: a value that is not finite after the warm-up; names the asset.
         """
         columns = sum(len(feature.columns) for feature in features)
-        values_TAF = np.full((*self._panel.present_TA.shape, columns), np.nan)
+        values_FAT = np.full((columns, *self._panel.present_TA.shape[::-1]), np.nan)
         for asset, series in enumerate(self._assets):
-            values = [self._values(feature, series, asset) for feature in features]
-            values_TAF[series.rows_n, asset] = _beside(values, len(series.rows_n))
-        return values_TAF
+            first = 0
+            for feature in features:
+                last = first + len(feature.columns)
+                values_FAT[first:last, asset, series.rows_n] = self._values(
+                    feature, series, asset
+                ).T
+                first = last
+        return values_FAT.transpose(2, 1, 0)
 
     def of_axis(self, features: Sequence[BoundFeature]) -> Array:
         """Values (T, G) of shared features; NaN in the warm-up and before anything is published.

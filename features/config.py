@@ -6,6 +6,7 @@ from annotated_types import Gt, MinLen
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from features.cache.config import CacheConfig
 from features.definition import Parameter
 from features.scaling import Scaling
 from markets.published import ExogenousConfig
@@ -64,5 +65,7 @@ class FeatureConfig:
     """Bound on the absolute scaled value, in scales (standard deviations)."""
     exogenous: dict[str, ExogenousConfig] = Field(default_factory=dict)
     """Published series by the name that features read them by (their parameter ``series``)."""
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    """Where computed features are kept; it never decides a value."""
     modules: tuple[str, ...] = ()
     """Python modules with features of your own, imported before the names are looked up."""

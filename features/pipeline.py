@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Batch
+from features.cache.store import FeatureCache
 from features.config import FeatureConfig, FeatureSpec
 from features.definition import BoundFeature, FeatureError
 from features.drift import ColumnDrift, Reference
@@ -95,6 +96,8 @@ class FeaturePipeline:
         self.warmup = max(feature.warmup for feature in self.features)
         """First row in which an asset that had every bar has a value of every feature."""
         self._publications = Publications(self._shared, self.config.exogenous, exogenous)
+        self.cache = FeatureCache(self.config.cache)
+        """Where `raw` looks for computed features."""
         self._state: PipelineState | None = None
         self._stream: FeatureStream | None = None
 
@@ -139,7 +142,9 @@ class FeaturePipeline:
             )
         span = bars.rows(start, stop)
         asset_TAF, shared_TG = self.raw(span)
-        asset_NF = asset_TAF.reshape(span.num_bars * span.num_assets, len(self.names) - 1)
+        # Column after column in memory: nothing is copied, and each column is read in one go.
+        shape = (len(self.names) - 1, span.num_bars * span.num_assets)
+        asset_NF = asset_TAF.transpose(2, 1, 0).reshape(shape).T
         reason = f"no symbol has enough bars of its own there ({', '.join(bars.symbols)})"
         _require_values(asset_NF, self.names, rows, reason)
         reason = "too few bars, or nothing was published before its end"
@@ -171,15 +176,15 @@ class FeaturePipeline:
     def raw(self, bars: Bars) -> tuple[Array, Array]:
         """Unscaled values (T, A, F - 1), all columns but `TRADABLE`, and shared ones (T, G).
 
-        NaN where an asset has no bar, or not yet enough of its own.
+        NaN where an asset has no bar, or not yet enough of its own. Features that the cache knows
+        over these very bars are read from it. Both arrays lie column after column in memory.
 
         Raises:
             FeatureError: not more bars than the warm-up, additive prices, or a feature whose
                 values are not finite after its warm-up.
         """
         self._require_length(bars)
-        batch = Batch(bars, self.exogenous)
-        return batch.of_assets(self._asset), batch.of_axis(self._shared)
+        return self.cache.raw(bars, self._asset, self._shared, self.exogenous)
 
     def transform(self, bars: Bars) -> FeatureTensor:
         """Scaled features of all bars.
@@ -264,7 +269,9 @@ class FeaturePipeline:
             document = json.loads(state)
             stream = FeatureStream.resumed(self.features, document["stream"])
             self._publications.resume(document["published"])
-        except (TypeError, KeyError, json.JSONDecodeError) as error:
+        except FeatureError:
+            raise
+        except (TypeError, KeyError, ValueError) as error:
             raise FeatureError(f"resume: expected the text of a stream's state: {error}") from error
         self._stream = stream
 

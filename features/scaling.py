@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 Scaling = Literal["robust", "standard", "rank", "none"]
 _MAD_TO_SIGMA = 1.482602218505602  # 1 / Phi^-1(3/4): a normal law's deviation from its MAD
 _KNOTS = 101
-_BLOCK = 512
+_BLOCK = 256
+_ROWS = 32
 NO_KNOTS: Final = 0
 """Knots of columns without a rank map."""
 
@@ -76,58 +77,64 @@ class Scaler:
         return scaled
 
     def write(self, values: Array, out: NDArray[np.float32]) -> None:
-        """Do as `transform`, into an array of the same shape (a view of a wider one serves)."""
-        features = len(self.center_F)
-        if not values.size:
-            return
-        # Reshaping never copies here: only the last axis of `out` may be part of a wider one.
-        values_NF = np.ascontiguousarray(values, np.float64).reshape(-1, features)
-        out_NF = out.reshape(-1, features, copy=False)
-        _scale(values_NF, self.center_F, self.scale_F, self.clip, out_NF)
+        """Do as `transform`, into an array of the same shape (a view of a wider one serves).
+
+        Args:
+            values: (N, F) or (T, A, F), in any order of memory.
+            out: written.
+        """
+        if values.ndim == 2:
+            values, out = values[:, None], out[:, None]
+        _scale(values, self.center_F, self.scale_F, self.clip, out)
         if self.knots_FQ.shape[1]:
             block_2B, below_B = np.empty((2, _BLOCK)), np.empty(_BLOCK, np.int32)
-            _rank(values_NF, self.knots_FQ, self.clip, block_2B, below_B, out_NF)
+            _rank(values, self.knots_FQ, self.clip, block_2B, below_B, out)
 
 
 @kernel
 def _scale(
-    values_NF: Array, center_F: Array, scale_F: Array, clip: float, out_NF: NDArray[np.float32]
+    values_TAF: Array, center_F: Array, scale_F: Array, clip: float, out_TAF: NDArray[np.float32]
 ) -> None:
-    """Centre, scale and clip in one pass over the memory."""
-    for row in range(values_NF.shape[0]):
-        for column in range(values_NF.shape[1]):
-            value = (values_NF[row, column] - center_F[column]) / scale_F[column]
-            # Comparisons, where min and max would not say what becomes of NaN.
-            value = clip if value > clip else value  # noqa: FURB136
-            value = -clip if value < -clip else value  # noqa: FURB136
-            out_NF[row, column] = 0.0 if np.isnan(value) else value
+    """Centre, scale and clip in one pass, by blocks that fit into the cache in either order."""
+    for start in range(0, values_TAF.shape[0], _ROWS):
+        stop = min(start + _ROWS, values_TAF.shape[0])
+        for asset in range(values_TAF.shape[1]):
+            for column in range(values_TAF.shape[2]):
+                center, scale = center_F[column], scale_F[column]
+                for row in range(start, stop):
+                    value = (values_TAF[row, asset, column] - center) / scale
+                    # Comparisons, where min and max would not say what becomes of NaN.
+                    value = clip if value > clip else value  # noqa: FURB136
+                    value = -clip if value < -clip else value  # noqa: FURB136
+                    out_TAF[row, asset, column] = 0.0 if np.isnan(value) else value
 
 
 @kernel
 def _rank(
-    values_NF: Array,
+    values_TAF: Array,
     knots_FQ: Array,
     clip: float,
     block_2B: Array,
     below_B: NDArray[np.int32],
-    out_NF: NDArray[np.float32],
+    out_TAF: NDArray[np.float32],
 ) -> None:
-    """Overwrite the columns that have ranks, by blocks of rows that fit into the cache."""
+    """Overwrite the columns that have ranks, by blocks of rows."""
     value_B, place_B = block_2B[0], block_2B[1]
-    for start in range(0, values_NF.shape[0], len(value_B)):
-        rows = min(len(value_B), values_NF.shape[0] - start)
-        for column in range(knots_FQ.shape[0]):
-            knots_Q = knots_FQ[column]
-            if np.isnan(knots_Q[0]):
-                continue
-            for row in range(rows):
-                value_B[row] = values_NF[start + row, column]
-            _count_below(knots_Q, value_B, rows, below_B)
-            _interpolate(knots_Q, value_B, below_B, rows, place_B)
-            _centre_ties(knots_Q, value_B, below_B, rows, place_B)
-            for row in range(rows):
-                scaled = min(max(2.0 * place_B[row] - 1.0, -clip), clip)
-                out_NF[start + row, column] = scaled
+    for start in range(0, values_TAF.shape[0], len(value_B)):
+        rows = min(len(value_B), values_TAF.shape[0] - start)
+        for asset in range(values_TAF.shape[1]):
+            for column in range(knots_FQ.shape[0]):
+                knots_Q = knots_FQ[column]
+                if np.isnan(knots_Q[0]):
+                    continue
+                for row in range(rows):
+                    value_B[row] = values_TAF[start + row, asset, column]
+                _count_below(knots_Q, value_B, rows, below_B)
+                _interpolate(knots_Q, value_B, below_B, rows, place_B)
+                _centre_ties(knots_Q, value_B, below_B, rows, place_B)
+                for row in range(rows):
+                    scaled = min(max(2.0 * place_B[row] - 1.0, -clip), clip)
+                    out_TAF[start + row, asset, column] = scaled
 
 
 @separate

@@ -11,11 +11,12 @@ __all__ = ["whole_file", "write_whole"]
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` only when everything has been written.
 
     Args:
         path: the file; its folder is made if it is missing; a file there is replaced.
+        durable: wait until it is on the disk; otherwise a power cut may leave a torn file there.
 
     Yields:
         A binary file to write to. After an error the old file stands and nothing is left behind.
@@ -30,7 +31,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with scratch.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
