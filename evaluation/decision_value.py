@@ -45,6 +45,11 @@ class Worlds:
             self.regime_NT[:, bar], self.close_NTA[:, bar], self.signal_NTF[:, bar], belief_NK
         )
 
+    def since(self, bar: int) -> "Worlds":
+        """Return the same worlds from a close on."""
+        rows = (self.regime_NT[:, bar:], self.close_NTA[:, bar:], self.signal_NTF[:, bar:])
+        return Worlds(*rows, self.node_Q)
+
 
 @dataclass(frozen=True, eq=False)
 class Decisions:

@@ -64,10 +64,12 @@ class Sample:
 def transition_of(market: MarketConfig) -> Array:
     """Transition matrix (K, K) of the regimes."""
     if isinstance(market, RegimeGBM):
-        return market.law.transition_KK
-    if isinstance(market, GarleanuPedersen):
-        return market.system.transition_KK
-    return market.spread.transition_KK
+        found = market.law.transition_KK
+    elif isinstance(market, GarleanuPedersen):
+        found = market.system.transition_KK
+    else:
+        found = market.spread.transition_KK
+    return found
 
 
 def simulate(market: MarketConfig, noise: Noise, paths: int, closes: int, *, seed: int) -> Sample:
@@ -96,7 +98,7 @@ def _shocks(noise: Noise, shape: tuple[int, ...], random: np.random.Generator) -
     if noise == "gaussian":
         return random.standard_normal(shape)
     # A variance of nu / (nu - 2) = 2 is scaled to 1.
-    return np.clip(random.standard_t(DEGREES, shape) / np.sqrt(2.0), -BOUND, BOUND)
+    return np.asarray(np.clip(random.standard_t(DEGREES, shape) / np.sqrt(2.0), -BOUND, BOUND))
 
 
 def _regimes(
