@@ -45,6 +45,8 @@ __all__ = [
 
 # Numbers of state of a window besides its values.
 _HEAD = ring_size(0)
+# Variance of log returns that is but the rounding of a level, which moves it by 1e-16.
+_ROUNDING = 1e-28
 
 
 def pair_size(window: int) -> int:
@@ -67,9 +69,15 @@ def pair_push(state: Pointer, window: int, close: float, market: float) -> int:
 
 
 @separate
+def moved(variance: float) -> float:
+    """The variance; 0 where it is but rounding."""
+    return 0.0 if variance <= _ROUNDING else variance
+
+
+@separate
 def correlation(state: Pointer, moments: int) -> float:
     """Correlation of the covariances from `moments` on; 0 where one of the two is constant."""
-    deviations = math.sqrt(state[moments + 2]) * math.sqrt(state[moments + 4])
+    deviations = math.sqrt(moved(state[moments + 2])) * math.sqrt(moved(state[moments + 4]))
     return min(max(quotient(state[moments + 3], deviations), -1.0), 1.0)
 
 
@@ -77,7 +85,7 @@ def correlation(state: Pointer, moments: int) -> float:
 def beta_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer) -> None:
     """Step of `features.indicators.cross_asset.beta`."""
     moments = pair_push(state, int(parameters[0]), bar[0], bar[1])
-    out[0] = quotient(state[moments + 3], state[moments + 4])
+    out[0] = quotient(state[moments + 3], moved(state[moments + 4]))
 
 
 @step(state=pair_size)
@@ -95,7 +103,7 @@ def idiosyncratic_volatility_step(
     """Step of `features.indicators.cross_asset.idiosyncratic_volatility`."""
     window = int(parameters[0])
     moments = pair_push(state, window, bar[0], bar[1])
-    slope = quotient(state[moments + 3], state[moments + 4])
+    slope = quotient(state[moments + 3], moved(state[moments + 4]))
     moves = 2 + window + _HEAD
     newest = ring_lag(state, 2, window, 0) - slope * ring_lag(state, moves, window, 0)
     # About the newest residual: exactly 0 where all are equal, as for the market itself.
@@ -132,7 +140,7 @@ def beta_downside_step(state: Pointer, bar: Pointer, parameters: Pointer, out: P
         xy += (ring_at(state, 2, window, rank) - mean_x) * above
         yy += above * above
     full = ring_count(state, 2) == window
-    out[0] = (quotient(xy, yy) if count > 2.0 else 0.0) if full else math.nan
+    out[0] = (quotient(xy, moved(yy)) if count > 2.0 else 0.0) if full else math.nan
 
 
 @step(state=lambda window: 1 + pair_size(window))

@@ -179,7 +179,7 @@ def force_index_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Poi
     weight = 2.0 / (window + 1.0)
     change = change_push(state, 0, bar[0])
     force = average_push(state, 1, window, weight, change * bar[1])
-    volume = bar[1] if change == change else math.nan  # noqa: PLR0124 - not NaN
+    volume = math.nan if math.isnan(change) else bar[1]
     out[0] = quotient(force, average_push(state, 1 + AVERAGE_SIZE, window, weight, volume))
 
 
@@ -191,7 +191,7 @@ def volume_index(
     change = change_push(state, 0, close)
     before = state[1]
     state[1] = volume
-    if change == change:  # noqa: PLR0124 - not NaN
+    if not math.isnan(change):
         ring_push(state, 2, window, change if direction * (volume - before) > 0.0 else 0.0)
     return ring_sum(state, 2, window)
 
@@ -214,7 +214,7 @@ def amihud_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer)
     window = int(parameters[0])
     size = window * int(parameters[1])
     change = change_push(state, 0, bar[0])
-    if change == change:  # noqa: PLR0124 - not NaN
+    if not math.isnan(change):
         ring_push(state, 1, size, abs(change) / (bar[0] * bar[1]) if bar[1] > 0.0 else -1.0)
     out[0] = math.nan
     if ring_count(state, 1) == size:
@@ -252,7 +252,7 @@ def price_volume_correlation_step(
     volumes = 1 + window + _HEAD
     moments = volumes + window + _HEAD
     change = change_push(state, 0, bar[0])
-    if change == change:  # noqa: PLR0124 - not NaN
+    if not math.isnan(change):
         ring_push(state, 1, window, change)
         ring_push(state, volumes, window, bar[1])
     ring_comoments(state, 1, volumes, window, moments)
@@ -266,7 +266,7 @@ def up_volume_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Point
     window = int(parameters[0])
     volumes = 1 + window + _HEAD
     change = change_push(state, 0, bar[0])
-    if change == change:  # noqa: PLR0124 - not NaN
+    if not math.isnan(change):
         signed = bar[1] if change > 0.0 else -bar[1]
         ring_push(state, 1, window, signed if change != 0.0 else 0.0)
         ring_push(state, volumes, window, bar[1])

@@ -91,6 +91,16 @@ def test_a_market_at_rest_is_neutral(case: BoundFeature) -> None:
     np.testing.assert_array_equal(values_TK[case.warmup :], 0.0)
 
 
+@pytest.mark.parametrize("name", ["beta", "beta_downside", "market_correlation", "lead_lag"])
+def test_a_market_that_moves_by_rounding_is_at_rest(name: str) -> None:
+    """Two assets that cancel leave a level that wavers in its last digit."""
+    steps_T = np.random.default_rng(0).integers(-1, 2, 500).astype(np.float64)
+    waver_T: Array = 1.0 + 2.0**-52 * steps_T
+    assert len(np.unique(waver_T)) == 3
+    values_TK = batch(bound(name), {"close": CLOSE, "market": waver_T})
+    np.testing.assert_array_equal(values_TK[64:], 0.0)
+
+
 def returns_to_levels(*returns: float) -> Array:
     return np.asarray(np.exp(np.cumsum([0.0, *returns])))
 
