@@ -253,6 +253,25 @@ class TestResume:
         with pytest.raises(FeatureError, match=r"expected 'perennial.stream.v1', found .*v0"):
             pipeline.resume(json.dumps(state))
 
+    @pytest.mark.parametrize(
+        ("part", "value", "message"),
+        [
+            ("steps", "AAAA", "text of a stream's state: buffer size"),
+            ("steps", "AAAAAAAAAAA=", r"expected \d+ numbers of an array \(2, \d+\), found 1"),
+            ("steps", "A", "text of a stream's state: Invalid base64"),
+            ("bars", [1, 2, 3], "text of a stream's state: could not broadcast"),
+            ("tails", [], "text of a stream's state: zip"),
+        ],
+    )
+    def test_refuses_a_damaged_state(self, part: str, value: object, message: str) -> None:
+        bars = random_bars(5, 160, 2)
+        pipeline = self.pipeline(bars)
+        pipeline.prime(bars)
+        state = json.loads(pipeline.stream_state())
+        state["stream"]["assets"][part] = value
+        with pytest.raises(FeatureError, match=message):
+            pipeline.resume(json.dumps(state))
+
     def test_refuses_before_the_first_bar(self) -> None:
         pipeline = self.pipeline(random_bars(5, 160, 2))
         with pytest.raises(FeatureError, match="expected a stream that has seen a bar"):
