@@ -20,7 +20,7 @@ REGRESSIONS = ("switching_regression",)
 class RegimeConfig:
     """A detector whose beliefs an agent sees: probabilities, their entropy, drift, volatility."""
 
-    kind: Literal["detector"] = "detector"
+    kind: Literal["detected"] = "detected"
     """Discriminator."""
     detector: AnyDetectorConfig
     """Which model, and its settings."""

@@ -20,6 +20,7 @@ from evaluation.optimality_scores import OptimalityConfig
 from features.pipeline import FeatureConfig
 from markets.sources.config import DataConfig
 from markets.splits import SplitConfig
+from regimes.config import OracleRegime, RegimeConfig
 from training.errors import ConfigError, describe_faults
 from training.runtime import Device
 from training.sb3.ppo import PPOConfig
@@ -109,6 +110,9 @@ class TrainConfig:
     """Number of the split where there are several (walk-forward)."""
     features: FeatureConfig | None = None
     """What may be known."""
+    regime: Annotated[RegimeConfig | OracleRegime, Field(discriminator="kind")] | None = None
+    """Beliefs about regimes beside the features: a detector's on recorded data, the exact filter's
+    (oracle) on a synthetic market; null = as `market.world.regime` says, and none on data."""
     env: TradingConfig | None = None
     """Accounting, costs, reward and episodes of the training."""
     agent: AgentConfig
@@ -133,6 +137,20 @@ class TrainConfig:
             raise ValueError(
                 f"expected market, or all of {', '.join(RECORDED)}; found market beside "
                 f"{', '.join(given)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _regime_fits(self) -> Self:
+        if self.market is None and isinstance(self.regime, OracleRegime):
+            raise ValueError(
+                "regime: expected a detector (regime=hmm, dpgmm, ...) or none on recorded data, "
+                "whose regimes nobody knows, found oracle"
+            )
+        if self.market is not None and isinstance(self.regime, RegimeConfig):
+            raise ValueError(
+                "regime: expected oracle (the exact filter) or none (market.world.regime says what "
+                f"is seen) on a synthetic market, found {self.regime.detector.kind}"
             )
         return self
 

@@ -35,7 +35,8 @@ def _line(fault: ErrorDetails, known: Sequence[str], container: object) -> str:
         return f"{path}: expected a value, found none"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     # A fault between several values names them itself: the whole group would bury it.
-    return f"{path}: {message}" + ("" if isinstance(found, Mapping) else f", was {found!r}")
+    where = f"{path}: " if path else ""
+    return f"{where}{message}" + ("" if isinstance(found, Mapping) else f", was {found!r}")
 
 
 def dotted(location: Iterable[int | str], container: object = None) -> str:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from training.config import TrainConfig
-from training.learning import build_learner, checkpoints, choose, chosen, policy_of
+from training.learning import build_learner, checkpoints, choose, chosen, policy_of, saved_fits
 from training.runtime import limit_torch_threads
 from training.tasks.choice import open_task
 from training.tasks.task import Result, Task
@@ -14,14 +14,15 @@ def evaluate_run(config: TrainConfig, task: Task, folder: Path) -> Result:
     """Judge all seeds of a run and write `evaluation/`: metrics, figures, report.
 
     Raises:
-        CheckpointError: a seed has no complete checkpoint, or a damaged one.
+        CheckpointError: a seed has no complete checkpoint, a damaged one, or one that learned with
+            another detector of regimes than the task's.
     """
     agents = {}
     for seed in range(config.seed, config.seed + config.seeds):
         model = build_learner(config, task, seed)
         store = checkpoints(config, folder / f"seed-{seed}")
         store.require_complete()
-        choose(chosen(config, store), model)
+        choose(chosen(config, store), model, task)
         agents[seed] = policy_of(model)
     return task.judge(agents, folder)
 
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
     folder = parser.parse_args(argv).run
     config = TrainConfig.from_yaml(folder / "config.yaml")
     limit_torch_threads(config.threads)
-    task = open_task(config)
+    task = open_task(config, saved_fits(config, folder))
     task.keep_provenance(folder)
     result = evaluate_run(config, task, folder)
     report = folder / "evaluation" / "report.html"

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
-from training.learning import Watch, checkpoints, learn
+from training.learning import Watch, checkpoints, learn, saved_fits
 from training.progress import TrainingProgress
 from training.runtime import limit_torch_threads, resolve_device
 from training.signals import StopRequest
@@ -69,7 +69,7 @@ def resume_job(folder: str, overrides: DictConfig) -> Path:
     ]
     if faults:
         raise ConfigError(f"{path} cannot be resumed as another run:\n" + "\n".join(faults))
-    return _run(config, open_task(config), path, None)
+    return _run(config, open_task(config, saved_fits(config, path)), path, None)
 
 
 def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str] | None) -> Path:

@@ -11,8 +11,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.policy import TorchPolicy
-from training.checkpoint import CheckpointError, CheckpointStore, load
+from regimes.config import RegimeConfig
+from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.config import TrainConfig
+from training.regime_block import REGIMES
 from training.sb3.ppo import MarketPPO
 from training.sb3.snapshot import capture, restore
 from training.sb3.vec_env import SimulatorVecEnv
@@ -77,7 +79,9 @@ def learn(config: TrainConfig, task: Task, seed: int, folder: Path, watch: Watch
     text = learner_text(config, seed)
     latest = store.latest()
     if latest is not None:
-        restore(model, load(latest, configuration=text))
+        snapshot = load(latest, configuration=text)
+        _require_same_regimes(latest, snapshot, task)
+        restore(model, snapshot)
     callback = _Callback(config, task, store, {"config.yaml": text, **task.files}, watch)
     left = config.schedule.total_steps - model.num_timesteps
     if left > 0 and not watch.stop.requested:
@@ -96,21 +100,61 @@ def chosen(config: TrainConfig, store: CheckpointStore) -> Path | None:
     return best or store.latest()
 
 
-def choose(path: Path | None, model: MarketPPO) -> None:
+def choose(path: Path | None, model: MarketPPO, task: Task | None = None) -> None:
     """Load the weights of a checkpoint.
 
+    Args:
+        path: of the checkpoint.
+        model: takes the weights.
+        task: that it will be judged on; None = the one that it learned on.
+
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is none, it is damaged, or it learned with another detector of
+            regimes than the task's.
     """
     if path is None:
         raise CheckpointError("checkpoints: expected a complete one, found none")
-    model.policy.net.load_state_dict(dict(load(path).weights))
+    snapshot = load(path)
+    if task is not None:
+        _require_same_regimes(path, snapshot, task)
+    model.policy.net.load_state_dict(dict(snapshot.weights))
+
+
+def saved_fits(config: TrainConfig, folder: Path) -> Mapping[str, str]:
+    """What the seeds of a run were fitted with, by name of the file, for `open_task`.
+
+    Only the detector of regimes: its fit is a search, whose last bits may differ on another
+    machine, and what was learned belongs to the one at that time.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+
+    Raises:
+        CheckpointError: the first seed's newest checkpoint is damaged.
+    """
+    if not isinstance(config.regime, RegimeConfig):
+        return {}
+    for seed in range(config.seed, config.seed + config.seeds):
+        latest = checkpoints(config, folder / f"seed-{seed}").latest()
+        if latest is not None:
+            return {name: text for name, text in load(latest).files.items() if name == REGIMES}
+    return {}
 
 
 def learner_text(config: TrainConfig, seed: int) -> str:
     """The part of the configuration that decides what a seed learns, as YAML."""
     kept = {k: v for k, v in config.to_container().items() if k not in IRRELEVANT}
     return yaml.safe_dump(kept | {"seed": seed}, sort_keys=True)
+
+
+def _require_same_regimes(path: Path, snapshot: Snapshot, task: Task) -> None:
+    saved, now = snapshot.files.get(REGIMES), task.files.get(REGIMES)
+    if saved == now:
+        return
+    expected = "no detector of regimes" if now is None else "the task's detector of regimes"
+    found = "none" if saved is None else "another one"
+    raise CheckpointError(f"{path / REGIMES}: expected {expected}, found {found}")
 
 
 class _Callback(BaseCallback):

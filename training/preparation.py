@@ -13,8 +13,10 @@ from markets.inspection import suspicious
 from markets.manifest import Manifest
 from markets.sources.config import load_dataset
 from markets.splits import Rows, Split
+from regimes.config import RegimeConfig
 from training.config import TrainConfig
 from training.errors import ConfigError
+from training.regime_block import RegimeBlock, regime_block
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Prepared:
     """Fitted on the training rows only."""
     market: MarketArrays
     """Prices, actions and features as the kernel reads them."""
+    regimes: RegimeBlock | None = None
+    """What is known of the regimes, in the last columns of the features; None = not asked for."""
 
     def rows(self, span: str) -> Rows:
         """Rows of "train", "validation" or "test"."""
@@ -38,8 +42,12 @@ class Prepared:
         return rows
 
 
-def prepare(config: TrainConfig) -> Prepared:
-    """Load, split, fit the features on the training span, and pack the market.
+def prepare(config: TrainConfig, regimes: str | None = None) -> Prepared:
+    """Load, split, fit features and regimes on the training span, and pack the market.
+
+    Args:
+        config: of the run.
+        regimes: the `regimes.json` of a checkpoint, instead of a fit.
 
     Raises:
         ConfigError: the split leaves a span without a single step.
@@ -53,18 +61,28 @@ def prepare(config: TrainConfig) -> Prepared:
         raise ConfigError(f"fold: expected a number below {len(splits)}, was {config.fold}")
     split = splits[config.fold]
     pipeline = FeaturePipeline(recorded.features).fit(bars, split.train)
-    return assemble(config, bars, dataset.manifest, split, pipeline)
+    block = None
+    if isinstance(config.regime, RegimeConfig):
+        block = regime_block(config.regime, bars, split.train, regimes)
+    return assemble(config, bars, dataset.manifest, split, pipeline, block)
 
 
 def assemble(
-    config: TrainConfig, bars: Bars, manifest: Manifest, split: Split, pipeline: FeaturePipeline
+    config: TrainConfig,
+    bars: Bars,
+    manifest: Manifest,
+    split: Split,
+    pipeline: FeaturePipeline,
+    regimes: RegimeBlock | None = None,
 ) -> Prepared:
-    """Pack the market with a fitted pipeline, and cut the warm-up from the training span.
+    """Pack the market with fitted features, and cut their warm-up from the training span.
 
     Raises:
         ConfigError: a span is shorter than its purpose needs.
     """
     features = pipeline.transform(bars)
+    if regimes is not None:
+        features = regimes.beside(features)
     market = MarketArrays.from_bars(bars, features.flat(), warmup=features.warmup)
     env = config.recorded.env
     first = market.first_bar + env.observation.window - 1
@@ -85,7 +103,7 @@ def assemble(
                 f"found rows {rows.start} to {rows.stop}"
             )
     _require_bars(bars, split)
-    return Prepared(bars, manifest, split, pipeline, market)
+    return Prepared(bars, manifest, split, pipeline, market, regimes)
 
 
 def _require_bars(bars: Bars, split: Split) -> None:
@@ -122,9 +140,10 @@ def keep_manifest(prepared: Prepared, folder: Path) -> None:
 
 
 def warnings_of(prepared: Prepared) -> list[str]:
-    """What looks wrong in the data: splits that no action explains, then the rest in a line."""
+    """What looks wrong: splits that no action explains, other faults of the data, regimes lost."""
     found = suspicious(prepared.bars)
     splits = [str(item) for item in found if item.kind == "split"]
     others = [str(item) for item in found if item.kind != "split"]
     more = "" if len(others) < 2 else f" (and {len(others) - 1} more: perennial data check)"
-    return splits + ([f"{others[0]}{more}"] if others else [])
+    data = splits + ([f"{others[0]}{more}"] if others else [])
+    return data if prepared.regimes is None else data + prepared.regimes.faults

@@ -11,6 +11,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
 import conf
+from regimes.config import RegimeConfig
+from regimes.kinds import MODELS
 from training.config import RECORDED, AgentConfig, TrainConfig, differences
 from training.errors import ConfigError
 from training.preparation import learner_env
@@ -20,6 +22,8 @@ GROUPS = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"
 )
 MARKETS = sorted(path.stem for path in CONF.glob("market/*.yaml"))
+REGIMES = sorted(path.stem for path in CONF.glob("regime/*.yaml"))
+BESIDE = {"oracle": ("market=regime_gbm",)}
 NEEDED = {
     "files": ("data.path=/nowhere/bars.csv",),
     "yfinance": ("data.symbols=[AAPL]", "data.start=2020-01-01"),
@@ -45,7 +49,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize(("group", "option"), GROUPS)
 def test_every_option_of_every_group_is_a_valid_configuration(group: str, option: str) -> None:
-    overrides = [f"{group}={option}", *NEEDED.get(option, ())]
+    overrides = [f"{group}={option}", *NEEDED.get(option, ()), *BESIDE.get(option, ())]
     config = TrainConfig.from_hydra(composed(*overrides))
     assert TrainConfig.from_container(config.to_container()) == config
 
@@ -58,6 +62,52 @@ def test_the_files_say_every_value_so_that_each_can_be_overridden_by_its_name(
     written = set(flat(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]  # a mapping at its root
     known = set(flat(TrainConfig.from_hydra(cfg).to_container()))
     assert known - written == (set(RECORDED) if market else set())
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_the_files_say_every_value_of_a_detector(regime: str) -> None:
+    cfg = composed(f"regime={regime}", *BESIDE.get(regime, ()))
+    written = OmegaConf.to_container(cfg)["regime"]  # type: ignore[call-overload,index]  # a mapping
+    known = TrainConfig.from_hydra(cfg).to_container()["regime"]
+    assert (written is None) == (known is None) == (regime == "none")
+    assert set(flat(written or {})) == set(flat(known or {}))
+
+
+def test_every_kind_of_detector_has_a_file_with_its_defaults() -> None:
+    for kind in MODELS:
+        regime = TrainConfig.from_hydra(composed(f"regime={kind}")).regime
+        assert isinstance(regime, RegimeConfig)
+        if kind != "switching_regression":  # which has fat tails and lags of its own there
+            assert regime.detector == type(regime.detector)()
+    named, plain = (composed(f"regime={name}").regime for name in ("student_hmm", "hmm"))
+    assert named == plain
+
+
+def test_by_default_nothing_is_known_of_regimes() -> None:
+    assert TrainConfig.from_hydra(composed()).regime is None
+    assert TrainConfig.from_hydra(composed("market=regime_gbm")).regime is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("regime=oracle",), ("regime", "a detector", "none on recorded data", "found oracle")),
+        (
+            ("market=regime_gbm", "regime=hmm"),
+            ("regime", "oracle", "none", "market.world.regime", "found student_hmm"),
+        ),
+        (("regime=hmm", "regime.detector.num_regimes=0"), ("regime.detector.num_regimes", "was 0")),
+        (("regime=hmm", "+regime.detector.states=3"), ("regime.detector.states", "unknown key")),
+        (("regime=hmm", "regime.inputs.lags=2"), ("regime", "inputs.lags", "student_hmm", "was 2")),
+        (("regime=hmm", "regime.window=9", "regime.refit_every=9"), ("window", "refit_every = 9")),
+        (("regime=hmm", "regime.detector.kind=hmm"), ("regime.detector", "student_hmm", "hmm")),
+    ],
+)
+def test_a_fault_of_a_regime_is_named(overrides: tuple[str, ...], words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_hydra(composed(*overrides))
+    for word in words:
+        assert word in str(error.value)
 
 
 @pytest.mark.parametrize("market", MARKETS)

@@ -84,6 +84,27 @@ def test_noise_after_a_span_changes_nothing_that_is_learned_on_it(
     assert (scores(one) == scores(two)) == (span == "validation"), "scores are of validation bars"
 
 
+@pytest.mark.parametrize("regime", ["hmm", "sticky_dpgmm", "bocpd", "jump", "rule"])
+@pytest.mark.parametrize("after", [("train", 0), ("validation", -200), ("test", -400)])
+def test_noise_after_a_bar_changes_nothing_that_is_known_of_regimes_up_to_it(
+    regime: str, after: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refits = ("regime.refit_every=120", "regime.window=800", "regime.agreement=0.0")
+    config = configuration(f"regime={regime}", *refits)
+    true = prepared_with_noise_after(None, config, monkeypatch)
+    last = true.rows(after[0]).stop - 1 + after[1]
+    noisy = prepared_with_noise_after(last, config, monkeypatch)
+    assert true.regimes is not None
+    assert noisy.regimes is not None
+    assert noisy.regimes.text == true.regimes.text
+    past = [event for event in true.regimes.refits if event.bar <= last + 1]
+    assert list(noisy.regimes.refits[: len(past)]) == past
+    assert bool(past) == (after[0] != "train")
+    one, two = true.market.features_TC, noisy.market.features_TC
+    assert np.array_equal(one[: last + 1], two[: last + 1])
+    assert not np.array_equal(true.regimes.values_TB, noisy.regimes.values_TB)
+
+
 def test_noise_in_the_training_span_changes_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

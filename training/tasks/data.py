@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from evaluation.report import ReportInputs, write_figures, write_report
 from training.config import TrainConfig
 from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
 from training.record import RunRecord
+from training.regime_block import REGIMES
 from training.tasks.task import Result, Score
 
 
@@ -25,14 +27,21 @@ class DataTask:
     Args:
         config: of the run.
         prepared: its market; None loads it.
+        saved: files of a checkpoint by name (`files`), from which fits are taken; the rest is
+            fitted anew.
 
     Raises:
         ConfigError: the split leaves a span without a single step.
     """
 
-    def __init__(self, config: TrainConfig, prepared: Prepared | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        prepared: Prepared | None = None,
+        saved: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.config = config
-        self.prepared = prepared or prepare(config)
+        self.prepared = prepared or prepare(config, saved.get(REGIMES))
         self._env = learner_env(config)
 
     @property
@@ -47,8 +56,10 @@ class DataTask:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """The fitted features."""
-        return {"features.json": self.prepared.pipeline.to_json()}
+        """The fitted features, and the fitted detector of regimes if there is one."""
+        files = {"features.json": self.prepared.pipeline.to_json()}
+        block = self.prepared.regimes
+        return files if block is None else files | {REGIMES: block.text}
 
     def opening(self) -> list[str]:
         """Where the data comes from, its spans, and what looks wrong in it."""
@@ -63,6 +74,7 @@ class DataTask:
         return [
             f"data    {manifest.dataset}: {', '.join(manifest.symbols)} ({manifest.source})",
             f"bars    {prepared.market.num_features} features each; {spans}",
+            *([] if prepared.regimes is None else [f"regime  {prepared.regimes.summary}"]),
             *(f"beware  {warning}" for warning in warnings_of(prepared)),
         ]
 

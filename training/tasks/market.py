@@ -24,6 +24,7 @@ from evaluation.optimality_report import (
 from markets.atomic import write_whole
 from markets.manifest import ManifestError
 from markets.synthetic.chain import SyntheticMarketError
+from regimes.config import OracleRegime
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.record import RunRecord
@@ -50,6 +51,9 @@ class MarketTask:
             raise ConfigError("market: expected a synthetic market, found none")
         self.config = config
         self.problem = config.market
+        if isinstance(config.regime, OracleRegime):
+            world = replace(self.problem.world, regime="belief")
+            self.problem = replace(self.problem, world=world)
         rules = self.problem.trading()
         self._env = replace(rules, observation=replace(rules.observation, kind="index"))
         self._document = _document(self.problem)

@@ -1,0 +1,204 @@
+"""Beliefs about regimes in a run: seen by the agent, kept with the weights, judged again alike."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import open_dict
+from safetensors.torch import load_file
+
+from features.pipeline import FeaturePipeline
+from markets.splits import Rows
+from perennial import main
+from regimes.base import RegimeError
+from regimes.belief import names_of
+from regimes.config import RegimeConfig
+from regimes.hmm import StudentHMMConfig
+from regimes.inputs import observations_of
+from regimes.online import OnlineDetector
+from tests.features.random_markets import random_bars
+from training.checkpoint import CheckpointError, CheckpointStore, load
+from training.config import TrainConfig
+from training.errors import ConfigError
+from training.evaluate import evaluate_run
+from training.learning import saved_fits
+from training.preparation import prepare, warnings_of
+from training.regime_block import REGIMES, regime_block
+from training.tasks.choice import open_task
+from training.tasks.data import DataTask
+from training.tasks.market import MarketTask
+
+HMM = ("regime=hmm", "regime.detector.restarts=1", "regime.detector.nu=8.0")
+REFITS = ("regime.refit_every=250", "regime.window=1500")
+
+
+def configuration(*overrides: str) -> TrainConfig:
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = compose("train", overrides=["debug=tiny", "seeds=1", "device=cpu", *overrides])
+    with open_dict(cfg):
+        cfg.pop("resume")
+    return TrainConfig.from_hydra(cfg)
+
+
+def train(folder: Path, *overrides: str) -> None:
+    words = ["debug=tiny", "seeds=1", "device=cpu", "threads=1", f"run={folder}"]
+    assert main(["train", *words, "tracking=journal", *overrides]) == 0
+
+
+def last(folder: Path) -> Path:
+    latest = CheckpointStore(folder / "seed-0" / "checkpoints").latest()
+    assert latest is not None
+    return latest
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole small run with beliefs that learn on."""
+    folder = tmp_path_factory.mktemp("regimes") / "run"
+    train(folder, *HMM, *REFITS)
+    return folder
+
+
+def test_the_block_stands_after_all_other_features() -> None:
+    config, plain = configuration(*HMM, *REFITS), prepare(configuration())
+    prepared = prepare(config)
+    block = prepared.regimes
+    assert block is not None
+    assert plain.regimes is None
+    assert block.names == names_of(3)
+    assert prepared.market.num_features == plain.market.num_features + 6
+    assert np.array_equal(prepared.market.features_TC[:, -6:], block.values_TB)
+    assert np.array_equal(prepared.market.features_TC[:, :-6], plain.market.features_TC)
+    assert prepared.market.first_bar == plain.market.first_bar
+    tensor = block.beside(prepared.pipeline.transform(prepared.bars))
+    assert tensor.shared_names[-6:] == block.names
+    assert np.array_equal(tensor.flat(), prepared.market.features_TC)
+
+
+def test_the_block_is_what_the_detector_believes_bar_by_bar() -> None:
+    config = configuration(*HMM, *REFITS)
+    prepared = prepare(config)
+    block, split = prepared.regimes, config.recorded.split.splits(prepared.bars.ts_event)[0]
+    assert block is not None
+    detector = OnlineDetector.from_json(block.text)
+    seen = observations_of(prepared.bars)
+    scale = np.nanstd(seen.y_TD[split.train.start : split.train.stop])
+    assert detector.detector.span.scale == pytest.approx(scale)
+    assert detector.detector.bars == 0, "kept as fitted, before its first bar"
+    for row, y_D in enumerate(seen.y_TD):
+        belief_C = detector.update(y_D)
+        assert np.array_equal(belief_C.astype(np.float32), block.values_TB[row, :3])
+    assert detector.events == block.refits
+    assert [event.bar for event in block.refits][:2] == [
+        split.train.stop + 250,
+        split.train.stop + 500,
+    ]
+
+
+def test_the_warm_up_of_the_block_counts() -> None:
+    words = ("regime=switching_regression", "regime.inputs.lags=9", "regime.detector.noise=normal")
+    shortest = "features.features=[day_of_week]"
+    config = configuration(*words, shortest, "regime.detector.restarts=1")
+    assert prepare(config).market.first_bar == 10
+    assert prepare(configuration(shortest)).market.first_bar == 0
+
+
+def test_refused_refits_are_told_once() -> None:
+    strict = configuration(*HMM, *REFITS, "regime.agreement=1.0")
+    prepared = prepare(strict)
+    assert prepared.regimes is not None
+    (fault,) = prepared.regimes.faults
+    assert "refits were refused and the old model stayed, the last at bar" in fault
+    assert warnings_of(prepared)[-1] == fault
+    assert any(fault in line for line in DataTask(strict, prepared).opening())
+    easy = prepare(configuration(*HMM))
+    assert easy.regimes is not None
+    assert easy.regimes.faults == []
+
+
+def test_a_span_that_no_detector_can_learn_from_is_refused_before_the_training() -> None:
+    config, bars = configuration(*HMM), random_bars(num_bars=100)
+    assert isinstance(config.regime, RegimeConfig)
+    with pytest.raises(ConfigError, match=r"^regime: "):
+        regime_block(config.regime, bars, Rows(0, 5))
+
+
+def test_a_run_keeps_the_detector_beside_the_weights(finished: Path) -> None:
+    files = load(last(finished)).files
+    detector = OnlineDetector.from_json(files[REGIMES])
+    assert detector.schedule.every == 250
+    assert detector.model.num_regimes == 3
+    assert FeaturePipeline.from_json(files["features.json"]).names
+    weights = load_file(last(finished) / "weights.safetensors")
+    assert weights
+    assert (finished / "evaluation" / "report.html").is_file()
+
+
+def test_a_run_is_judged_again_with_its_own_detector(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    ledger = folder / "evaluation" / "test" / "agent-0.parquet"
+    before = ledger.read_bytes()
+    ledger.unlink()
+    fit = StudentHMMConfig.fit
+
+    def warm_only(self: StudentHMMConfig, train: Any, *, warm: Any = None, seed: int = 0) -> Any:
+        if warm is None:
+            raise RegimeError("fitted anew")
+        return fit(self, train, warm=warm, seed=seed)
+
+    monkeypatch.setattr(StudentHMMConfig, "fit", warm_only)
+    with pytest.raises(ConfigError, match="fitted anew"):
+        open_task(TrainConfig.from_yaml(folder / "config.yaml"))
+    assert main(["evaluate", str(folder)]) == 0
+    assert ledger.read_bytes() == before
+    assert main(["train", f"resume={folder}"]) == 0
+    assert ledger.read_bytes() == before
+
+
+def test_weights_are_not_judged_with_another_detector(finished: Path) -> None:
+    config = TrainConfig.from_yaml(finished / "config.yaml")
+    saved = dict(saved_fits(config, finished))
+    assert list(saved) == [REGIMES]
+    document = json.loads(saved[REGIMES])
+    document["detector"]["span"]["scale"] *= 2.0
+    other = open_task(config, {REGIMES: json.dumps(document)})
+    with pytest.raises(CheckpointError, match=r"regimes\.json: expected the task's.*another"):
+        evaluate_run(config, other, finished)
+
+
+def test_a_detector_of_another_configuration_is_refused(finished: Path) -> None:
+    config = TrainConfig.from_yaml(finished / "config.yaml")
+    saved = saved_fits(config, finished)
+    changed = configuration(*HMM, *REFITS, "regime.agreement=0.5")
+    with pytest.raises(ConfigError, match=r"regimes\.json: expected a detector of"):
+        open_task(changed, saved)
+    assert saved_fits(configuration(), finished) == {}
+    assert saved_fits(config, finished / "nowhere") == {}
+
+
+@pytest.mark.parametrize("market", ["regime_gbm", "garleanu_pedersen"])
+def test_on_a_market_the_oracle_is_its_exact_filter(market: str) -> None:
+    task = open_task(configuration(f"market={market}", "regime=oracle"))
+    plain = open_task(configuration(f"market={market}"))
+    asked = open_task(configuration(f"market={market}", "market.world.regime=belief"))
+    assert isinstance(task, MarketTask)
+    assert isinstance(plain, MarketTask)
+    assert isinstance(asked, MarketTask)
+    assert task.problem.world.regime == "belief"
+    assert plain.problem.world.regime == "known"
+    assert task.problem == asked.problem
+    assert task.sha256 == asked.sha256 != plain.sha256
+
+
+def test_a_run_with_the_oracle_of_a_market(tmp_path: Path) -> None:
+    train(tmp_path / "run", "market=regime_gbm", "regime=oracle")
+    market = json.loads((tmp_path / "run" / "data.json").read_text())["market"]
+    assert market["world"]["regime"] == "belief"
+    assert (tmp_path / "run" / "evaluation" / "report.html").is_file()

@@ -1,0 +1,129 @@
+"""A detector's beliefs as features that all assets share, and the detector as a file of a run."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.pipeline import FeatureTensor
+from markets.bars import Bars
+from markets.splits import Rows
+from regimes.base import RegimeError, RegimeWarning
+from regimes.belief import columns
+from regimes.config import RegimeConfig
+from regimes.inputs import observations_of
+from regimes.matching import by_volatility
+from regimes.online import OnlineDetector, Refit
+from training.errors import ConfigError
+
+REGIMES = "regimes.json"
+"""File of a checkpoint with the detector as fitted, before its first bar."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeBlock:
+    """What an agent sees of the regimes, over all bars; a row depends on no later bar.
+
+    Rows of the training span come from parameters that were fitted on the whole of it, as the
+    scales of the features do.
+    """
+
+    text: str
+    """The fitted detector before its first bar, JSON; it gives the same block again."""
+    names: tuple[str, ...]
+    """Names of the columns, (B,)."""
+    values_TB: NDArray[np.float32]
+    """Beliefs, entropy, drift and volatility, all finite."""
+    warmup: int
+    """First row whose belief has seen an observation."""
+    refits: tuple[Refit, ...]
+    """Attempts to learn on after the training span."""
+    summary: str
+    """The detector in a line."""
+
+    @property
+    def faults(self) -> list[str]:
+        """What went wrong in learning on, in a line; empty where nothing did."""
+        refused = [event for event in self.refits if not event.accepted]
+        if not refused:
+            return []
+        last = refused[-1]
+        text = (
+            f"regimes: {len(refused)} of {len(self.refits)} refits were refused and the old model "
+            f"stayed, the last at bar {last.bar}: {last.reason}"
+        )
+        return [text]
+
+    def beside(self, features: FeatureTensor) -> FeatureTensor:
+        """The features with these columns after the shared ones."""
+        return replace(
+            features,
+            shared_TG=np.concatenate([features.shared_TG, self.values_TB], axis=1),
+            shared_names=(*features.shared_names, *self.names),
+            warmup=max(features.warmup, self.warmup),
+        )
+
+
+def regime_block(
+    config: RegimeConfig, bars: Bars, train: Rows, fitted: str | None = None
+) -> RegimeBlock:
+    """Fit a detector on the training rows and filter forward over all bars.
+
+    Args:
+        config: of the detector.
+        bars: all that is known, raw.
+        train: the training rows; the fit reads nothing else, refits only come after them.
+        fitted: a detector that was fitted before (`RegimeBlock.text`), instead of a fit.
+
+    Raises:
+        ConfigError: the training span is not fit for this detector; the given one is not of this
+            configuration, or damaged.
+    """
+    try:
+        seen = observations_of(bars, config.inputs)
+        if fitted is None:
+            times = bars.ts_event
+            text = (
+                config.build()
+                .fit(
+                    seen.rows(train.start, train.stop),
+                    until=train.stop,
+                    ts_event=(int(times[train.start]), int(times[train.stop - 1])),
+                )
+                .to_json()
+            )
+        else:
+            text = fitted
+        detector = OnlineDetector.from_json(text)
+    except RegimeError as error:
+        raise ConfigError(f"regime: {error}") from error
+    _require_same(detector, config)
+    with warnings.catch_warnings():
+        # Refused refits are told once, by the task, instead of one by one.
+        warnings.simplefilter("ignore", RegimeWarning)
+        beliefs = detector.beliefs(seen)
+    names, values_TB = columns(beliefs, detector.detector.span.scale)
+    return RegimeBlock(
+        text,
+        names,
+        values_TB.astype(np.float32),
+        warmup=config.inputs.warmup,
+        refits=detector.events,
+        summary=_summary(text),
+    )
+
+
+def _require_same(detector: OnlineDetector, config: RegimeConfig) -> None:
+    found = (detector.detector.config, detector.schedule, detector.detector.seed)
+    expected = (config.detector, config.schedule, config.seed)
+    if found != expected:
+        raise ConfigError(f"{REGIMES}: expected a detector of {expected}, found one of {found}")
+
+
+def _summary(text: str) -> str:
+    """Kind and volatilities in the training span, as fitted."""
+    detector = OnlineDetector.from_json(text).detector
+    model = detector.model
+    told = ", ".join(f"{model.volatility[k]:.2%}" for k in by_volatility(model))
+    return f"{model.kind}, {model.num_regimes} regimes of volatility {told} a bar"
