@@ -1,7 +1,8 @@
 """All benchmarks: measure, record as JSON, and write one page of tables.
 
     make bench                                   everything (about 40 minutes)
-    make bench ARGS="--only environment"         one of: environment, streams, training, main_job
+    make bench ARGS="--only environment"         one of: environment, streams, training, features,
+                                                 regimes, main_job
     make bench ARGS=--quick                      several minutes: does it work here? (no records)
     python -m benchmarks.run --tables            only rewrite the page from the recorded JSON
 
@@ -27,6 +28,8 @@ QUICK = {
     "environment": ("--rounds", "1", "--repetitions", "1", "--seconds", "0.1"),
     "streams": ("--rounds", "1", "--repetitions", "1", "--seconds", "0.1"),
     "training": ("--rounds", "1", "--rollouts", "1"),
+    "features": ("--rounds", "1"),
+    "regimes": ("--rounds", "1"),
     "main_job": ("--rounds", "1", "debug=tiny"),
 }
 """Arguments that make a benchmark short and its figures meaningless."""

@@ -10,6 +10,10 @@ Figures = Mapping[str, Mapping[str, Any]]
 """Spread (median, lowest, highest, count) of each figure of a benchmark, by name."""
 
 
+DETECTORS = ("gaussian_hmm", "student_hmm", "dpgmm", "sticky_dpgmm", "bocpd", "jump", "rule")
+"""Detectors of regimes whose updates have a target."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A wanted value.
@@ -102,6 +106,27 @@ def training_targets() -> list[Target]:
     return table
 
 
+def feature_targets() -> list[Target]:
+    """A panel of 5,000 bars and 20 symbols."""
+    chosen = "65 features"
+    return [
+        Target(f"{chosen}, cold", f"{chosen}, cold", 1.5, "CPU-s", at_most=True),
+        Target(f"{chosen}, warm", f"{chosen}, warm", 50.0, "CPU-ms", at_most=True),
+        Target(f"{chosen}, one streamed bar", f"{chosen}, one streamed bar", 2.0, "ms",
+               at_most=True),
+        Target("time of pandas-ta-classic, as a multiple of ours",
+               "33 indicators, pandas-ta-classic 0.8.32", 10.0, "times", "33 indicators, ours"),
+    ]  # fmt: skip
+
+
+def regime_targets() -> list[Target]:
+    """One streamed bar of every detector."""
+    return [
+        Target(f"{name}, one streamed bar", f"{name}: update", 100.0, "us", at_most=True)
+        for name in DETECTORS
+    ]
+
+
 def main_job_targets() -> list[Target]:
     """The default `perennial train`."""
     return [
@@ -115,6 +140,8 @@ TARGETS = {
     "environment": environment_targets,
     "streams": stream_targets,
     "training": training_targets,
+    "features": feature_targets,
+    "regimes": regime_targets,
     "main_job": main_job_targets,
 }
 """Targets of each benchmark."""

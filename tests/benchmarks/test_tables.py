@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.cases import cases, stream_cases
 from benchmarks.main_job import CACHES, PHASES
-from benchmarks.record import spread
+from benchmarks.record import RESULTS, spread
 from benchmarks.tables import markdown, number, table
 from benchmarks.targets import TARGETS, Target, leg_figure
 from benchmarks.training import LEGS
@@ -133,6 +133,8 @@ def test_targets_and_rivals_name_figures_that_are_measured() -> None:
         "training": set(legs),
         "main_job": {f"{c} cache: {f}" for c in CACHES for f in ("wall", "cpu", *PHASES)},
     }
+    for name in ("features", "regimes"):
+        measured[name] = set(json.loads((RESULTS / f"{name}.json").read_text())["figures"])
     for name, targets in TARGETS.items():
         wanted = {t.figure for t in targets()} | {t.over for t in targets() if t.over}
         assert wanted <= measured[name], name
