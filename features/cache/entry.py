@@ -23,6 +23,8 @@ __all__ = ["Array", "DataInfo", "Entry", "Kept", "Store", "decode", "encode"]
 Array = NDArray[np.float64]
 _MARK = b"PERENNIA"
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd: a changed word changes the sum
+_PRIME = 2**64 - 59
+_JOINER = np.uint64(0xC2B2AE3D27D4EB4F)  # another one, so that no two places weigh the same
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _bytes(values: Array) -> memoryview:
 
 
 def _seed(entry: Entry) -> np.uint64:
-    return np.uint64(int(entry.key[:16], 16))
+    return np.uint64(int(entry.key, 16) % _PRIME)
 
 
 @kernel
@@ -168,4 +170,4 @@ def _checksum(words_N: NDArray[np.uint64], seed: np.uint64) -> np.uint64:
         fourth = fourth * _MULTIPLIER + words_N[place + 3]
     for place in range(whole, len(words_N)):
         first = first * _MULTIPLIER + words_N[place]
-    return ((first * _MULTIPLIER + second) * _MULTIPLIER + third) * _MULTIPLIER + fourth
+    return ((first * _JOINER + second) * _JOINER + third) * _JOINER + fourth

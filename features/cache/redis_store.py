@@ -31,7 +31,7 @@ local function forget(name)
   redis.call('DEL', ARGV[1] .. name)
   redis.call('ZREM', KEYS[1], name)
   redis.call('HDEL', KEYS[2], name)
-  redis.call('HINCRBY', KEYS[2], 'total', -bytes)
+  redis.call('HINCRBY', KEYS[2], 'total', string.format('%d', -bytes))
   return bytes
 end
 """
