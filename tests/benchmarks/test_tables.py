@@ -1,5 +1,6 @@
 """The page of results is made of the JSON alone; targets name figures that are measured."""
 
+import json
 import re
 from typing import Any
 
