@@ -39,8 +39,9 @@ def start_dependence(
     Raises:
         FeatureError: no asset has more bars than the memory.
     """
-    worst = None
+    worst, most = None, 0
     for series in own_series(feature, bars, published):
+        most = max(most, len(series["ts_event"]))
         latest = len(series["ts_event"]) - feature.memory
         if latest < 1:
             continue
@@ -55,7 +56,7 @@ def start_dependence(
     if worst is None:
         raise FeatureError(
             f"{feature.label}: expected an asset with more bars than the feature's memory of "
-            f"{feature.memory}, found {bars.num_bars} rows"
+            f"{feature.memory}, found at most {most}"
         )
     return worst
 
