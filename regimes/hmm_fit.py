@@ -191,6 +191,7 @@ def climb(sample: Sample, start: Parameters, plan: Search) -> tuple[Parameters, 
         density_TK=np.empty((bars, regimes)),
         weight_TK=np.empty((bars, regimes)),
         white_D=np.empty(size),
+        row_Q=np.empty(columns),
     )
     prior_KK = plan.prior.counts(regimes)
     heights: list[float] = []

@@ -55,6 +55,7 @@ class Room(NamedTuple):
     density_TK: Array
     weight_TK: Array
     white_D: Array
+    row_Q: Array
 
 
 def law_of(transition_KK: Array, loading_KDP: Array, scatter_KDD: Array, nu: float) -> Law:
@@ -209,6 +210,7 @@ def expect(y_TD: Array, x_TM: Array, law: Law, room: Room, moments: Moments) -> 
     for row in range(last, -1, -1):
         _backward(row, last, law.transition_KK, room, moments.count_KK)
         _collect(y_TD, x_TM, row, room, moments)
+    _mirror(moments.moment_KQQ)
     return score
 
 
@@ -284,21 +286,31 @@ def _backward(row: int, last: int, transition_KK: Array, room: Room, count_KK: A
 
 @separate
 def _collect(y_TD: Array, x_TM: Array, row: int, room: Room, moments: Moments) -> None:
-    """Add a bar with an observation to the moments."""
-    weight_TK, moment_KQQ = room.weight_TK, moments.moment_KQQ
+    """Add a bar with an observation to the moments, of which the lower triangles are written."""
+    weight_TK, row_Q, moment_KQQ = room.weight_TK, room.row_Q, moments.moment_KQQ
     regimes, columns = len(moment_KQQ), moment_KQQ.shape[1]
     if weight_TK[row, 0] == 0.0:
         return
     for regime in range(regimes):
         moments.mass_K[regime] += room.forward_TK[row, regime]
         weight_TK[row, regime] *= room.forward_TK[row, regime]
-    for first in range(columns):
-        for second in range(first + 1):
-            product = _column(y_TD, x_TM, row, first) * _column(y_TD, x_TM, row, second)
-            for regime in range(regimes):
-                value = moment_KQQ[regime, first, second] + weight_TK[row, regime] * product
-                moment_KQQ[regime, first, second] = value
-                moment_KQQ[regime, second, first] = value
+    for column in range(columns):
+        row_Q[column] = _column(y_TD, x_TM, row, column)
+    for regime in range(regimes):
+        for first in range(columns):
+            part = weight_TK[row, regime] * row_Q[first]
+            for second in range(first + 1):
+                moment_KQQ[regime, first, second] += part * row_Q[second]
+
+
+@separate
+def _mirror(moment_KQQ: Array) -> None:
+    """Write the upper triangles, equal to the lower ones."""
+    regimes, columns = moment_KQQ.shape[:2]
+    for regime in range(regimes):
+        for first in range(columns):
+            for second in range(first):
+                moment_KQQ[regime, second, first] = moment_KQQ[regime, first, second]
 
 
 @separate

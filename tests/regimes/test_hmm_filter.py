@@ -263,7 +263,8 @@ def test_forward_backward_equals_the_sum_over_all_paths(nu: float) -> None:
         for move in moves:
             count_KK[move] += chance
     moments = Moments(np.empty((2, 3, 3)), np.empty(2), np.empty((2, 2)))
-    room = Room(np.empty((5, 2)), np.empty((5, 2)), np.empty((5, 2)), np.empty(1))
+    forward_TK, density_TK, room_TK = np.empty((3, 5, 2))
+    room = Room(forward_TK, density_TK, room_TK, np.empty(1), np.empty(3))
     score = expect(y_T[:, None].copy(), x_TM, model._law, room, moments)
     assert_allclose(score, math.log(total), rtol=1e-12)
     assert_allclose(moments.count_KK, count_KK / total, rtol=1e-12)

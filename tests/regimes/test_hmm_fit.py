@@ -287,6 +287,19 @@ def test_a_crash_takes_no_regime_of_a_t_law() -> None:
     assert accuracy(model.filter(Observations.of(y_TD)), regime_T, 1500) > 0.85
 
 
+def test_regressors_may_be_missing_where_the_series_are() -> None:
+    x_TM = noise(600)
+    y_TD = x_TM + np.random.default_rng(3).normal(size=(600, 1))
+    y_TD[100:110], x_TM[105] = np.nan, np.nan
+    model = SwitchingRegressionConfig(num_regimes=1).fit(Observations.of(y_TD, x_TM))
+    kept = np.isfinite(y_TD[:, 0])
+    slope = np.polyfit(x_TM[kept, 0], y_TD[kept, 0], 1)[0]
+    # The prior is worth one bar, and draws to no slope.
+    assert_allclose(model.loading_KDP[0, 0, 1], slope, rtol=0.01)
+    belief_TK = model.filter(Observations.of(y_TD, x_TM))
+    assert_array_equal(belief_TK, np.ones((600, 1)))
+
+
 def noise(bars: int, width: int = 1) -> Array:
     return np.random.default_rng(2).normal(size=(bars, width))
 
