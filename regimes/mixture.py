@@ -120,7 +120,7 @@ class DPGMMConfig:
     inputs: Literal["trailing", "returns"] = "trailing"
     """"trailing": mean and log volatility of the mean return over two windows; "returns": those of
     the bar itself."""
-    max_components: Annotated[int, Ge(1), Le(50)] = 10
+    max_components: Annotated[int, Ge(1), Le(50)] = 5
     """Most components; the process leaves some empty."""
     least_weight: Annotated[float, Ge(0.0), Lt(1.0)] = 0.01
     """Share under which a component is dropped."""

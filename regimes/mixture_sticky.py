@@ -79,7 +79,7 @@ class StickyDPGMMConfig:
     """Dirichlet-process mixture of returns with a sticky transition filter."""
 
     kind: Literal["sticky_dpgmm"] = "sticky_dpgmm"
-    max_components: Annotated[int, Ge(1), Le(50)] = 6
+    max_components: Annotated[int, Ge(1), Le(50)] = 5
     """Most components; the process leaves some empty."""
     least_weight: Annotated[float, Ge(0.0), Lt(1.0)] = 0.01
     """Share under which a component is dropped."""
@@ -137,7 +137,13 @@ class StickyDPGMMConfig:
         prior_KK = self.smoothing + self.stickiness * np.eye(count)
         bars = len(train)
         shape = (bars, count)
-        room = Room(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(size))
+        room = Room(
+            forward_TK=np.empty(shape),
+            density_TK=np.empty(shape),
+            weight_TK=np.empty(shape),
+            white_D=np.empty(size),
+            row_Q=np.empty(1 + size),
+        )
         moments = Moments(
             np.empty((count, 1 + size, 1 + size)), np.empty(count), np.empty((count, count))
         )
