@@ -4,7 +4,18 @@
     tensor = pipeline.transform(bars)              # the whole history at once
     pipeline.prime(bars)                           # or live: take in the history, then
     row = pipeline.update(next_bar)                # one bar at a time, to 1e-9 the same numbers
+    row = pipeline.tail(last_bars)                 # or the last row from the last bars alone
     Path("features.json").write_text(pipeline.to_json())
+
+The three forms are one definition. What a stream carries outlives the process, for features such as
+on-balance volume that no last bars tell::
+
+    Path("stream.json").write_text(pipeline.stream_state())
+    pipeline = FeaturePipeline.from_json(Path("features.json").read_text())
+    pipeline.resume(Path("stream.json").read_text())
+
+Published series are declared in `FeatureConfig.exogenous` or given to the constructor, and joined
+as of their publication times; in a stream `publish` adds what is published between two bars.
 
 Dimensions: T bars, A assets, F columns per asset, G shared columns.
 """

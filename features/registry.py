@@ -12,9 +12,15 @@ module and names the module in `features.pipeline.FeatureConfig.modules`::
         gap_T[horizon:] = np.log(open_T[horizon:] / close_T[:-horizon])
         return gap_T
 
-The names of the positional parameters are the inputs, the keyword-only ones the parameters with
+The names of the positional parameters are the inputs (`features.inputs`: prices, volume and time,
+and the levels of the market and of the asset's sector), the keyword-only ones the parameters with
 their ranges and defaults. The values must be causal (the value at t reads bars up to t only),
 indifferent to the scale of prices, and finite from bar ``warmup`` on.
+
+A feature of the scope "shared" has one value for all assets; its rows are the common axis, or from
+the first publication on those of the published series that its parameter ``series`` names. A
+feature with a `features.step` costs a stream a few nanoseconds a bar; one without is computed
+anew from its last bars.
 """
 
 import inspect
