@@ -37,19 +37,22 @@ def running_code(functions: Iterable[object]) -> str:
         Hexadecimal digest, the same in every process that runs the same code.
     """
     roots = tuple(functions)
-    known = _KNOWN.get(roots)
+    mark = tuple(map(id, roots))
+    known = _KNOWN.get(mark)
     if known is None or not known.still():
-        known = _Walk()
+        known = _Walk(roots)
         for function in roots:
             known.visit(function, frozenset())
-        _KNOWN[roots] = known
+        _KNOWN[mark] = known
     return known.digest()
 
 
 class _Walk:
     """What has been reached, each thing once."""
 
-    def __init__(self) -> None:
+    def __init__(self, roots: tuple[object, ...]) -> None:
+        # Kept alive, so that nothing else gets their identities.
+        self._roots = roots
         self._seen: dict[tuple[int, frozenset[str]], object] = {}
         self._texts: list[str] = []
         self._digest: str | None = None
@@ -208,7 +211,7 @@ class _Walk:
         self._texts.append(f"{top.__name__} {getattr(top, '__version__', '')}")
 
 
-_KNOWN: dict[tuple[object, ...], _Walk] = {}
+_KNOWN: dict[tuple[int, ...], _Walk] = {}
 """Of functions asked for before; asked again, it is only looked whether names changed meaning."""
 
 
