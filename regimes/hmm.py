@@ -50,10 +50,10 @@ class SwitchingConfig(ABC):
 
     num_regimes: Annotated[int, Field(ge=1, le=32)] = 3
     """Number of regimes, K."""
-    persistence_bars: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] = 100.0
-    """Sticky prior: expected duration of a regime, bars, > 1."""
-    prior_bars: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 300.0
-    """Its weight: pseudo-transitions added to those counted from each regime, > 0."""
+    persistence_bars: Annotated[float, Field(gt=1.0, le=1e6)] = 100.0
+    """Sticky prior: expected duration of a regime, bars, in (1, 1e6]."""
+    prior_bars: Annotated[float, Field(ge=1e-3, le=1e9)] = 300.0
+    """Its weight: pseudo-transitions added to those counted from each regime, in [1e-3, 1e9]."""
     restarts: Annotated[int, Field(ge=1, le=1000)] = 6
     """Starting values of a fresh fit, of which the highest posterior is kept."""
     max_iterations: Annotated[int, Field(ge=1)] = 300

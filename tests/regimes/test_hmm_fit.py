@@ -214,6 +214,18 @@ def test_a_warm_fit_may_begin_at_impossible_transitions() -> None:
     assert (model.transition > 0.0).all()
 
 
+def test_the_prior_lengthens_regimes() -> None:
+    observations = Observations.of(noise(500))
+    free, sticky, frozen = (
+        GaussianHMMConfig(num_regimes=2, persistence_bars=bars, prior_bars=weight).fit(observations)
+        for bars, weight in ((2.0, 1e-3), (50.0, 1e9), (1e6, 1e-3))
+    )
+    assert_allclose(np.diag(sticky.transition), 0.98, atol=1e-5)
+    assert np.diag(free.transition).min() < 0.98
+    assert (frozen.transition > 0.0).all()
+    assert np.isfinite(frozen.filter(observations)).all()
+
+
 def test_the_number_of_regimes_that_foresees_best() -> None:
     random = np.random.default_rng(8)
     regime_T = chain(2000, random, np.array([[0.98, 0.02], [0.02, 0.98]]))[:-1]
