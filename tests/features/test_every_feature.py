@@ -4,19 +4,22 @@ The features share one market of 20 symbols with gaps, splits, dividends, a late
 and a halt, and a published series; each form of all features is computed once.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
+from annotated_types import Ge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import FeatureConfig, FeaturePipeline, FeatureSpec, catalogue
 from features.consistency import own_series, start_dependence
-from features.definition import Array, BoundFeature, Feature, Parameter, Series
+from features.definition import Array, BoundFeature, Feature, FeatureError, Parameter, Series
 from features.inputs import PUBLISHED
+from features.step_driver import sweep
 from features.stream import FeatureStream
 from markets.bars import Bars
 from markets.published import PublishedSeries
@@ -128,6 +131,66 @@ class TestThreeForms:
                 np.testing.assert_allclose(
                     tail[..., column], expected, rtol=TOLERANCE, atol=TOLERANCE * scale
                 )
+
+    def test_all_continue_after_a_restart(self, forms: Forms) -> None:
+        """From history at once or bar by bar, then from the state: the same bits."""
+        stop, bars, features = 900, forms.bars, forms.pipeline.features
+        published = forms.pipeline.exogenous
+        primed = FeatureStream(features, bars.symbols)
+        primed.prime(bars.rows(0, stop), published)
+        resumed = FeatureStream.resumed(features, json.loads(json.dumps(primed.state())))
+        for row in range(stop, stop + 40):
+            values = resumed.update(bars.rows(row, row + 1), published)
+            for found, expected in zip(values, forms.stream, strict=True):
+                assert found.tobytes() == expected[row].tobytes()
+
+
+class TestStep:
+    """Nothing checks an index in a step: what lies beyond its places must not matter."""
+
+    @every([feature for feature in DECLARED if feature.step is not None])
+    @pytest.mark.parametrize("least", [False, True], ids=["default", "least"])
+    def test_stays_in_its_places(self, feature: Feature, least: bool) -> None:
+        chosen = smallest(feature) if least else bound(feature)
+        series = one_series(feature)
+        bar_TI = np.stack([series[name] for name in feature.inputs], axis=1).astype(np.float64)
+        columns = len(chosen.columns)
+        out_TK = np.full((2, len(bar_TI), columns + 2), 77.0)
+        assert feature.step is not None
+        size = feature.step.state(**chosen.numbers)
+        for run, beyond in enumerate((0.0, np.nan)):
+            state_S = np.concatenate([np.zeros(size), np.full(8, beyond)])
+            parameters_P = np.array([*chosen.numbers.values(), beyond], np.float64)
+            sweep(feature.step.address, bar_TI, parameters_P, state_S, out_TK[run])
+            np.testing.assert_array_equal(state_S[size:], beyond)
+        assert (out_TK[..., columns:] == 77.0).all()
+        assert out_TK[0].tobytes() == out_TK[1].tobytes()
+
+    @every([feature for feature in DECLARED if feature.step is not None])
+    def test_equals_the_batch_at_the_least_parameters(self, feature: Feature) -> None:
+        chosen, series = smallest(feature), one_series(feature)
+        bar_TI = np.stack([series[name] for name in feature.inputs], axis=1).astype(np.float64)
+        assert feature.step is not None
+        found = feature.step.batch(tuple(bar_TI.T), len(chosen.columns), **chosen.numbers)
+        for column, values in zip(chosen.compute(series).T, found, strict=True):
+            assert_near(values[chosen.warmup :], column[chosen.warmup :])
+
+
+def smallest(feature: Feature) -> BoundFeature:
+    """The feature with its whole-numbered parameters at their least, one bar apart."""
+    least: dict[str, int] = {}
+    for name, field in feature.schema.model_fields.items():
+        bounds = [limit.ge for limit in field.metadata if isinstance(limit, Ge)]
+        if bounds and field.annotation is int:
+            least[name] = int(str(bounds[0]))
+    fixed = spec_of(feature).parameters
+    rising = {name: value + number for number, (name, value) in enumerate(least.items())}
+    falling = {name: value + len(least) - 1 - k for k, (name, value) in enumerate(least.items())}
+    try:
+        return feature.bind({**fixed, **rising})
+    except FeatureError:
+        # A lag has to be shorter than its window, which stands before it.
+        return feature.bind({**fixed, **falling})
 
 
 class TestCausality:
