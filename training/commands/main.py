@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from training.commands import data, doctor, evaluate, runs, sync, train, ui
+from training.commands import cache, data, doctor, evaluate, features, regimes, runs, sync, train, ui
 from training.commands.output import columns, complain
 from training.runtime import configure_from_arguments
 
@@ -40,7 +40,7 @@ class Verb:
 
 VERBS = tuple(
     Verb(module.__name__.rpartition(".")[2], module)
-    for module in (train, evaluate, data, doctor, ui, sync, runs)
+    for module in (train, evaluate, data, features, regimes, cache, doctor, ui, sync, runs)
 )
 
 
