@@ -9,15 +9,10 @@ Dimensions: T bars, D series, M regressors, K regimes, C slots of a belief, S nu
 """
 
 import warnings
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-from annotated_types import Ge, Gt
-from numpy.typing import ArrayLike, NDArray
-from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass as document
+from numpy.typing import ArrayLike
 
 from regimes.base import (
     Array,
@@ -28,8 +23,17 @@ from regimes.base import (
     RegimeWarning,
 )
 from regimes.belief import Beliefs, expected
-from regimes.document import STRICT, ArrayDocument, arrays_of, documents_of, read, write
-from regimes.kinds import MODELS, AnyDetectorConfig
+from regimes.detector_document import (
+    DetectorDocument,
+    DetectorState,
+    LabelsDocument,
+    StateDocument,
+    TrainingSpan,
+    adapter,
+)
+from regimes.document import arrays_of, documents_of, read, write
+from regimes.fitting import fit_model, probabilities
+from regimes.kinds import MODELS
 from regimes.matching import Labels
 
 __all__ = [
@@ -40,93 +44,6 @@ __all__ = [
     "fit_model",
     "probabilities",
 ]
-
-_ROUNDING = 1e-6
-
-
-@document(frozen=True, kw_only=True, config=STRICT)
-class TrainingSpan:
-    """What a detector was fitted on at first, for the record and for units."""
-
-    bars: Annotated[int, Ge(1)]
-    """Bars of the span."""
-    observed: Annotated[int, Ge(1)]
-    """Those of them with an observation."""
-    series: Annotated[int, Ge(1)]
-    """Observed series, D."""
-    regressors: Annotated[int, Ge(0)]
-    """Regressors, M."""
-    scale: Annotated[float, Gt(0.0)]
-    """Standard deviation of `Observations.mean` in it: the unit of drift and volatility."""
-    ts_event: tuple[int, int] | None = None
-    """Times of its first and last bar, ns UTC; None = not told."""
-
-    @classmethod
-    def of(cls, train: Observations, ts_event: tuple[int, int] | None) -> "TrainingSpan":
-        """Measure a span that a model could be fitted on."""
-        mean_T = train.mean[train.seen]
-        return cls(
-            bars=len(train),
-            observed=len(mean_T),
-            series=train.y_TD.shape[1],
-            regressors=train.x_TM.shape[1],
-            scale=float(np.std(mean_T)),
-            ts_event=ts_event,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class DetectorState:
-    """Where a filter stands."""
-
-    filter_S: Array
-    """State of the model's filter."""
-    belief_K: Array
-    """The last good belief, by the model's regimes."""
-    bars: int
-    """Bars seen since the start."""
-    fallen: bool
-    """Whether the last bar's belief was not good."""
-
-
-@document(frozen=True, kw_only=True, config=STRICT)
-class LabelsDocument:
-    """`Labels` on disk."""
-
-    ids: tuple[int, ...]
-    slots: tuple[int, ...]
-    next_id: int
-    worn: tuple[int, ...]
-
-
-@document(frozen=True, kw_only=True, config=STRICT)
-class StateDocument:
-    """`DetectorState` on disk."""
-
-    filter: ArrayDocument
-    belief: ArrayDocument
-    bars: Annotated[int, Ge(0)]
-    fallen: bool
-
-
-@document(frozen=True, kw_only=True, config=STRICT)
-class DetectorDocument:
-    """A fitted detector on disk."""
-
-    format: Literal[1] = 1
-    """Version of this document's form."""
-    config: AnyDetectorConfig
-    """Kind and settings of the model."""
-    seed: int
-    """Of the fits."""
-    span: TrainingSpan
-    """Training span."""
-    model: dict[str, ArrayDocument]
-    """Parameters of the model by name."""
-    labels: LabelsDocument
-    """Names and places of its regimes."""
-    state: StateDocument
-    """Where its filter stands."""
 
 
 class Detector:
@@ -289,7 +206,7 @@ class Detector:
         Raises:
             RegimeError: not fitted.
         """
-        return write(_adapter(), self.document())
+        return write(adapter(), self.document())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -298,26 +215,18 @@ class Detector:
         Raises:
             RegimeError: not a detector's JSON; names the path, the expected and the found.
         """
-        return cls.from_document(read(_adapter(), text, "detector"))
+        return cls.from_document(read(adapter(), text, "detector"))
 
     def document(self) -> DetectorDocument:
         """The form on disk."""
-        labels, state = self.labels, self.state
         config: Any = self.config
         return DetectorDocument(
             config=config,
             seed=self.seed,
-            span=self._span,
+            span=self.span,
             model=documents_of(self.model.to_arrays()),
-            labels=LabelsDocument(
-                ids=labels.ids, slots=labels.slots, next_id=labels.next_id, worn=labels.worn
-            ),
-            state=StateDocument(
-                filter=ArrayDocument.of(state.filter_S),
-                belief=ArrayDocument.of(state.belief_K),
-                bars=state.bars,
-                fallen=state.fallen,
-            ),
+            labels=LabelsDocument.of(self.labels),
+            state=StateDocument.of(self.state),
         )
 
     @classmethod
@@ -332,15 +241,9 @@ class Detector:
             model = MODELS[found.config.kind].from_arrays(arrays_of(found.model))
         except RegimeError as error:
             raise RegimeError(f"detector JSON: model: {error}") from error
-        names = found.labels
         detector._span = found.span
-        detector._install(
-            model,
-            Labels(names.ids, names.slots, found.config.capacity, names.next_id, names.worn),
-        )
-        detector.state = DetectorState(
-            found.state.filter.array, found.state.belief.array, found.state.bars, found.state.fallen
-        )
+        detector._install(model, found.labels.labels(found.config.capacity))
+        detector.state = found.state.state()
         return detector
 
     def _install(self, model: RegimeModel, labels: Labels) -> None:
@@ -391,48 +294,3 @@ class Detector:
                 f"{self._span.regressors} regressors as in the training span, found {series} and "
                 f"{regressors}"
             )
-
-
-def probabilities(belief: Array) -> NDArray[np.bool_]:
-    """Whether rows are probabilities: finite, >= 0, summing to 1 but for rounding."""
-    # A NaN fails both comparisons, an infinity the second.
-    total = belief.sum(axis=-1)
-    return np.asarray((belief >= 0.0).all(axis=-1) & (np.abs(total - 1.0) <= _ROUNDING))
-
-
-def fit_model(
-    config: DetectorConfig,
-    train: Observations,
-    *,
-    warm: RegimeModel | None = None,
-    seed: int = 0,
-) -> RegimeModel:
-    """Fit a model, and refuse one that cannot be used.
-
-    Raises:
-        RegimeError: as `DetectorConfig.fit`, or a model without finite moments, or with more
-            regimes than the capacity.
-    """
-    try:
-        model = config.fit(train, warm=warm, seed=seed)
-    except RegimeError:
-        raise
-    except (ValueError, ArithmeticError) as error:
-        raise RegimeError(f"{config.kind}: the fit diverged: {error}") from error
-    regimes = model.num_regimes
-    if not 1 <= regimes <= config.capacity:
-        raise RegimeError(
-            f"{config.kind}: expected 1 to {config.capacity} regimes (capacity), found {regimes}"
-        )
-    drift_K, volatility_K = model.drift, model.volatility
-    if not (np.isfinite(drift_K).all() and np.isfinite(volatility_K).all() and volatility_K.all()):
-        raise RegimeError(
-            f"{config.kind}: the fit diverged: expected finite drifts and volatilities > 0, found "
-            f"{drift_K} and {volatility_K}"
-        )
-    return model
-
-
-@cache
-def _adapter() -> TypeAdapter[DetectorDocument]:
-    return TypeAdapter(DetectorDocument)

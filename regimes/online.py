@@ -28,9 +28,12 @@ from regimes.base import (
     RegimeWarning,
 )
 from regimes.belief import Beliefs
-from regimes.detector import Detector, DetectorDocument, DetectorState, fit_model, probabilities
+from regimes.detector import Detector
+from regimes.detector_document import DetectorDocument, DetectorState
 from regimes.document import STRICT, ArrayDocument, read, write
+from regimes.fitting import fit_model, probabilities
 from regimes.matching import Labels, match
+from regimes.memory import Memory
 
 __all__ = ["OnlineDetector", "OnlineState", "Refit", "Schedule"]
 
@@ -130,7 +133,7 @@ class OnlineDetector:
             )
         self.detector.fit(observations, ts_event=ts_event)
         self._until = self._known = until
-        self._memory = _Memory(self._window if every is not None else 0, observations)
+        self._memory = Memory(self._window if every is not None else 0, observations)
         self.events = ()
         return self
 
@@ -161,7 +164,7 @@ class OnlineDetector:
         past = state.filter
         self.detector.adopt(state.model, state.labels, past.filter_S, past.belief_K)
         self.detector.state = past
-        self._memory = _Memory(self._memory.capacity, state.memory)
+        self._memory = Memory(self._memory.capacity, state.memory)
         self._memory.extend(state.memory)
         self._known, self.events = state.known, state.events
 
@@ -236,7 +239,9 @@ class OnlineDetector:
         online.detector = detector
         online._window, online._until = found.window, found.until
         memory = Observations(found.memory_y.array, found.memory_x.array)
-        online._memory = _Memory(found.window if found.schedule.every is not None else 0, memory)
+        capacity = found.window if found.schedule.every is not None else 0
+        _require_memory(memory, capacity, detector)
+        online._memory = Memory(capacity, memory)
         online._memory.extend(memory)
         online._known, online.events = found.known, found.events
         return online
@@ -338,46 +343,16 @@ def _adapter() -> TypeAdapter[_OnlineDocument]:
     return TypeAdapter(_OnlineDocument)
 
 
-class _Memory:
-    """The last bars, in the order of time.
+def _require_memory(memory: Observations, capacity: int, detector: Detector) -> None:
+    """Refuse bars that the detector cannot have seen.
 
-    Args:
-        capacity: bars that are kept.
-        like: observations with the same series and regressors.
+    Raises:
+        RegimeError: other series or regressors, more bars than the window, or not as many as seen.
     """
-
-    def __init__(self, capacity: int, like: Observations) -> None:
-        self.capacity = capacity
-        self._end = 0
-        # Twice the capacity: it moves to the front only once in `capacity` bars.
-        self._y_TD = np.empty((2 * capacity, like.y_TD.shape[1]))
-        self._x_TM = np.empty((2 * capacity, like.x_TM.shape[1]))
-
-    def __len__(self) -> int:
-        return min(self._end, self.capacity)
-
-    def extend(self, rows: Observations) -> None:
-        """Add bars."""
-        # More than the capacity would be forgotten at once.
-        rows = rows.rows(max(len(rows) - self.capacity, 0), len(rows))
-        end = self._end + len(rows)
-        if end > len(self._y_TD):
-            kept = self.capacity
-            for array in (self._y_TD, self._x_TM):
-                array[:kept] = array[self._end - kept : self._end].copy()
-            self._end, end = kept, kept + len(rows)
-        self._y_TD[self._end : end] = rows.y_TD
-        self._x_TM[self._end : end] = rows.x_TM
-        self._end = end
-
-    def append(self, y: ArrayLike, x: ArrayLike | None) -> None:
-        """Add a bar that a detector has taken in."""
-        if not self.capacity:
-            return
-        row_1M = np.zeros((1, 0)) if x is None else np.array(x, np.float64).reshape(1, -1)
-        self.extend(Observations(np.array(y, np.float64).reshape(1, -1), row_1M))
-
-    def observations(self) -> Observations:
-        """The bars, copied."""
-        rows = slice(self._end - len(self), self._end)
-        return Observations(self._y_TD[rows].copy(), self._x_TM[rows].copy())
+    span = detector.span
+    shape = (memory.y_TD.shape[1], memory.x_TM.shape[1], len(memory))
+    expected = (span.series, span.regressors, min(capacity, detector.bars))
+    if shape != expected:
+        raise RegimeError(
+            f"regimes JSON: memory: expected (series, regressors, bars) = {expected}, found {shape}"
+        )

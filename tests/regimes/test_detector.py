@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from regimes.base import Array, Observations, RegimeError, RegimeModel, RegimeWarning
-from regimes.detector import Detector, DetectorState
+from regimes.detector import Detector
+from regimes.detector_document import DetectorState
 from regimes.matching import Labels
 from tests.regimes.fakes import BrokenModel, FakeConfig, fake_model, volatile
 

@@ -1,12 +1,15 @@
 """Learning on: only from the past, refused when the regimes are not found again, resumable."""
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from regimes.base import Array, Observations, RegimeError, RegimeModel, RegimeWarning
+from regimes.memory import Memory
 from regimes.online import OnlineDetector, Schedule
+from regimes.rule import RuleConfig
 from tests.regimes.fakes import FakeConfig, FakeModel, estimated, fake_model, volatile
 
 SCHEDULE = Schedule(every=50, window=200)
@@ -208,3 +211,61 @@ def test_after_refusals_models_are_still_compared_on_half_a_window() -> None:
         detector.filter(volatile(500, seed=1))
     assert [event.accepted for event in detector.events] == [False] * 6 + [True]
     assert detector.events[-1].agreement == 1.0
+
+
+def kept() -> OnlineDetector:
+    """A detector of a real kind, which has a form on disk, after its first refit."""
+    schedule = Schedule(every=50, window=200, agreement=0.0)
+    detector = OnlineDetector(RuleConfig(), schedule).fit(volatile(400))
+    detector.filter(volatile(230, seed=1))
+    assert len(detector.events) == 1
+    return detector
+
+
+def test_json_keeps_the_memory_the_events_and_the_schedule() -> None:
+    one = kept()
+    two = OnlineDetector.from_json(one.to_json())
+    assert two.to_json() == one.to_json()
+    assert (two.events, two.schedule, two.ids) == (one.events, one.schedule, one.ids)
+    rest = volatile(200, seed=2)
+    assert np.array_equal(one.filter(rest), two.filter(rest))
+    assert two.to_json() == one.to_json()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("format", 7, "regimes JSON: format"),
+        ("window", 0, "regimes JSON: window.*greater than 0, found 0"),
+        ("memory_y", {"shape": [3, 1], "values": [0.0] * 3}, "memory|x: expected shape"),
+        ("memory_y", {"shape": [2, 1], "values": [0.0]}, "memory_y.*expected 2 values.*found 1"),
+        ("events", [{"bar": -1}], r"regimes JSON: events\.0"),
+        ("schedule", {"agreement": 2.0}, r"regimes JSON: schedule\.agreement"),
+    ],
+)
+def test_a_damaged_document_names_the_path(key: str, value: object, words: str) -> None:
+    document = json.loads(kept().to_json())
+    document[key] = value
+    with pytest.raises(RegimeError, match=words):
+        OnlineDetector.from_json(json.dumps(document))
+
+
+def test_a_memory_that_cannot_have_been_seen_is_refused() -> None:
+    document = json.loads(kept().to_json())
+    for name, width in (("memory_y", 1), ("memory_x", 0)):
+        document[name] = {"shape": [3, width], "values": [0.0] * 3 * width}
+    with pytest.raises(
+        RegimeError, match=r"memory: expected .* = \(1, 0, 200\), found \(1, 0, 3\)"
+    ):
+        OnlineDetector.from_json(json.dumps(document))
+
+
+def test_the_memory_keeps_the_last_bars_in_order() -> None:
+    memory = Memory(4, Observations.of([0.0]))
+    for step in range(11):
+        memory.append(float(step), None)
+        last = memory.observations().y_TD[:, 0].tolist()
+        assert last == [float(value) for value in range(max(0, step - 3), step + 1)]
+    memory.extend(Observations.of(np.arange(20.0, 30.0)))
+    assert memory.observations().y_TD[:, 0].tolist() == [26.0, 27.0, 28.0, 29.0]
+    assert len(Memory(0, Observations.of([0.0]))) == 0
