@@ -1,33 +1,79 @@
 """A regime detector at work: price by regime, stacked beliefs, transitions, and a table."""
 
+import io
+from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from evaluation.axes import date_axis, round_ticks
-from evaluation.drawing import COLOURS, bare
+from evaluation.drawing import COLOURS, bare, style
 from evaluation.regime_summary import RegimeHistory, rows, table
+from markets.atomic import write_whole
 
-__all__ = ["regime_colours", "regime_figure"]
+__all__ = ["figure_format", "regime_colours", "regime_figure", "write_regime_figure"]
 
-_BY_RISK: Final = ("green", "sky", "blue", "yellow", "orange", "vermilion", "purple")
+_BY_RISK: Final = ("green", "sky", "yellow", "orange", "vermilion", "purple")
 """From calm to violent."""
+_FEW: Final = {1: (0,), 2: (0, 4), 3: (0, 3, 4), 4: (0, 1, 3, 4), 5: (0, 1, 2, 3, 4)}
+_FORMATS: Final = ("png", "svg")
+_WIDTH: Final = 10.8
+"""Of the figure in inches."""
+_LEFT, _RIGHT = 0.075, 0.98
+"""Edges of the panels, as shares of it."""
+_LETTER: Final = 0.0068
+"""Width of a letter of a crisis's name, as a share of the panel."""
 
 
 def regime_colours(count: int) -> list[str]:
-    """Colours of regimes in order of their volatility, the calmest green, the wildest red."""
-    if count == 1:
-        return [COLOURS["green"]]
-    ends = {2: (0, 5), 3: (0, 4, 5), 4: (0, 1, 4, 5), 5: (0, 1, 3, 4, 5)}
-    chosen = ends.get(count, tuple(place % len(_BY_RISK) for place in range(count)))
-    return [COLOURS[_BY_RISK[place]] for place in chosen]
+    """Colours of regimes in order of their volatility, the calmest green, the wildest red.
+
+    More than six are shades between those of six.
+    """
+    if count in _FEW:
+        return [COLOURS[_BY_RISK[place]] for place in _FEW[count]]
+    between = LinearSegmentedColormap.from_list("risk", [COLOURS[name] for name in _BY_RISK])
+    return [to_hex(between(place)) for place in np.linspace(0.0, 1.0, count)]
+
+
+def write_regime_figure(history: RegimeHistory, path: Path) -> None:
+    """Draw a history into a file, which appears whole or not at all; the same bytes each time.
+
+    Args:
+        history: see `regime_figure`.
+        path: ends in .png or .svg.
+
+    Raises:
+        ValueError: another ending, or a history that cannot be drawn.
+        OSError: the file cannot be written.
+    """
+    kind = figure_format(path)
+    buffer = io.BytesIO()
+    with style():
+        figure = regime_figure(history)
+        unstamped = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+        figure.savefig(buffer, format=kind, dpi=120, facecolor="white", metadata=unstamped)
+    write_whole(path, buffer.getvalue())
+
+
+def figure_format(path: Path) -> str:
+    """The format that a file's ending asks for.
+
+    Raises:
+        ValueError: none that is known.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _FORMATS:
+        raise ValueError(f"{path}: expected a file ending in .png or .svg, found {path.suffix!r}")
+    return kind
 
 
 def regime_figure(history: RegimeHistory) -> Figure:
@@ -41,21 +87,34 @@ def regime_figure(history: RegimeHistory) -> Figure:
     """
     if len(history.level_T) < 2 or not (history.level_T > 0.0).all():
         raise ValueError("history: expected at least 2 bars with levels above 0, found others")
-    figure = Figure(figsize=(10.8, 7.6))
-    grid = figure.add_gridspec(
-        3, 2, height_ratios=(3.2, 1.5, 1.35), width_ratios=(1.0, 2.6), hspace=0.34, wspace=0.12
-    )
-    price = figure.add_subplot(grid[0, :])
-    stacked = figure.add_subplot(grid[1, :], sharex=price)
-    figure.suptitle(history.title, x=0.065, y=0.985, ha="left", fontsize=13, fontweight="bold")
+    lines = max(len(history.names), 4) + 1
+    # Heights of the panels in inches, with the room above each for its title and the dates before.
+    rooms = [0.75, 0.48, *([0.55] if history.alarm_T is not None else []), 0.82]
+    heights = [3.1, 1.25, *([0.55] if history.alarm_T is not None else []), 0.24 * lines]
+    total = sum(rooms) + sum(heights) + 0.15
+    figure = Figure(figsize=(_WIDTH, total))
+    bottoms = total - np.cumsum(rooms) - np.cumsum(heights)
+
+    def panel(row: int, left: float, right: float, shared: Axes | None = None) -> Axes:
+        place = (left, bottoms[row] / total, right - left, heights[row] / total)
+        return figure.add_axes(place, sharex=shared)
+
+    figure.text(_LEFT, 1.0 - 0.1 / total, history.title, va="top", fontsize=13, fontweight="bold")
     times_T = _places(history.ts_event.astype("datetime64[ns]"))
-    colours = regime_colours(len(history.names))
+    colours = _colours(history)
+    price = panel(0, _LEFT, _RIGHT)
     _price(price, history, times_T, colours)
-    _beliefs(stacked, history, times_T, colours)
-    _transitions(figure.add_subplot(grid[2, 0]), history)
-    _table(figure.add_subplot(grid[2, 1]), history, colours)
-    figure.subplots_adjust(left=0.065, right=0.98, top=0.905, bottom=0.04)
+    _beliefs(panel(1, _LEFT, _RIGHT, price), history, times_T, colours)
+    if history.alarm_T is not None:
+        _alarm(panel(2, _LEFT, _RIGHT, price), history, times_T, history.alarm_T)
+    _transitions(panel(len(heights) - 1, _LEFT, 0.33), history)
+    _table(panel(len(heights) - 1, 0.37, _RIGHT), history, colours)
     return figure
+
+
+def _colours(history: RegimeHistory) -> list[str]:
+    used = len(history.names) - int(history.gone)
+    return [*regime_colours(used), *([COLOURS["muted"]] if history.gone else [])]
 
 
 def _places(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -66,56 +125,101 @@ def _places(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
 def _price(
     axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64], colours: list[str]
 ) -> None:
+    shades = [*colours, COLOURS["grid"]]
+    # A bar is drawn in the colour of the regime that was believed at its opening: a line of
+    # each stretch of them.
+    chosen = history.chosen[:-1]
+    edges = [0, *(np.flatnonzero(np.diff(chosen)) + 1), len(chosen)]
     points_T2 = np.stack([times_T, history.level_T], axis=1)
-    segments = np.stack([points_T2[:-1], points_T2[1:]], axis=1)
-    shades = np.array([*colours, COLOURS["grey"]])
-    # A bar is drawn in the colour of the regime that was believed at its opening.
+    lines = [points_T2[a : b + 1] for a, b in pairwise(edges)]
     axes.add_collection(
-        LineCollection(list(segments), colors=list(shades[history.chosen[:-1]]), linewidths=1.3)
+        LineCollection(lines, colors=[shades[chosen[a]] for a in edges[:-1]], linewidths=1.3)
     )
     low, high = float(history.level_T.min()), float(history.level_T.max())
     margin = max(high / low, 1.02) ** 0.05
     axes.set_yscale("log")
     axes.set_xlim(times_T[0], times_T[-1])
-    axes.set_ylim(low / margin, high * margin**2.2)
+    rows = _crises(axes, history, times_T)
+    axes.set_ylim(low / margin**1.6, high * margin ** (1.0 + 1.2 * rows))
     axes.yaxis.set_major_locator(FixedLocator(round_ticks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-    axes.set_title("Market level, by the most believed regime")
-    _crises(axes, history, times_T)
-    if 0 < history.known_from < len(times_T):
-        start = times_T[history.known_from]
-        axes.axvline(start, color=COLOURS["ink"], linewidth=0.9, linestyle=":")
-        axes.annotate(
-            "fitted on the left",
-            (start, 0.03),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            color=COLOURS["muted"],
-            fontsize=8.5,
-        )
+    axes.set_title("Market (1 at the start), coloured by the most believed regime")
+    _fit_edge(axes, history, times_T)
+    _refits(axes, history, times_T)
     bare(axes)
     axes.tick_params(labelbottom=False)
 
 
-def _crises(axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64]) -> None:
+def _fit_edge(axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64]) -> None:
+    if not 0 < history.known_from < len(times_T):
+        return
+    start = times_T[history.known_from]
+    early = (start - times_T[0]) / (times_T[-1] - times_T[0]) < 0.12
+    axes.axvline(start, ymax=0.89, color=COLOURS["ink"], linewidth=0.9, linestyle=":")
+    axes.annotate(
+        "fitted to the left" if not early else "fitted up to here",
+        (start, 0.045),
+        xycoords=("data", "axes fraction"),
+        xytext=(4 if early else -4, 0),
+        textcoords="offset points",
+        ha="left" if early else "right",
+        color=COLOURS["muted"],
+        fontsize=8.5,
+    )
+
+
+def _refits(axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64]) -> None:
+    """Short marks on the time axis: a bar for a new model, a cross for one that was refused."""
+    if not history.refits:
+        return
+    looks = {True: ("|", COLOURS["ink"], 1.0), False: ("x", COLOURS["vermilion"], 1.2)}
+    told = []
+    for accepted, (marker, colour, width) in looks.items():
+        bars = [mark.bar for mark in history.refits if mark.accepted is accepted]
+        places = times_T[np.minimum(np.array(bars, np.int64), len(times_T) - 1)]
+        axes.plot(
+            places,
+            np.zeros(len(places)),
+            linestyle="none",
+            marker=marker,
+            markersize=7 if accepted else 5,
+            markeredgewidth=width,
+            color=colour,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            zorder=5,
+        )
+        told.append(f"{len(bars):,} {'accepted (|)' if accepted else 'refused (x)'}")
+    axes.set_title(f"Refits: {', '.join(told)}", loc="right", fontsize=8.5, fontweight="normal")
+
+
+def _crises(axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64]) -> int:
+    """Shade the crises and name them; returns the number of rows that the names take."""
+    span = times_T[-1] - times_T[0]
+    taken: list[float] = []
     for crisis in history.crises:
         first, last = _places(np.array([crisis.start, crisis.end], "datetime64[ns]"))
         if last < times_T[0] or first > times_T[-1]:
             continue
         first, last = max(first, times_T[0]), min(last, times_T[-1])
         axes.axvspan(first, last, color=COLOURS["grid"], alpha=0.6, linewidth=0.0, zorder=0)
-        axes.annotate(
+        half = len(crisis.name) * _LETTER / 2.0
+        # A name keeps within the panel, and goes a row down where another one is in its way.
+        middle = min(max(((first + last) / 2.0 - times_T[0]) / span, half), 1.0 - half)
+        row = next((k for k, end in enumerate(taken) if middle - half > end), len(taken))
+        taken[row : row + 1] = [middle + half + _LETTER]
+        axes.text(
+            middle,
+            0.985 - 0.05 * row,
             crisis.name,
-            ((first + last) / 2.0, 0.985),
-            xycoords=("data", "axes fraction"),
+            transform=axes.transAxes,
             ha="center",
             va="top",
             color=COLOURS["muted"],
             fontsize=8,
         )
+    return len(taken)
 
 
 def _beliefs(
@@ -129,59 +233,71 @@ def _beliefs(
         linewidth=0.0,
         step="post",
     )
-    axes.set_ylim(0.0, 1.0)
+    _share_axis(axes)
     axes.yaxis.set_major_locator(FixedLocator([0.0, 0.5, 1.0]))
+    axes.set_title("Belief at each close, from what was known by then")
+    date_axis(axes)
+
+
+def _alarm(
+    axes: Axes,
+    history: RegimeHistory,
+    times_T: NDArray[np.float64],
+    alarm_T: NDArray[np.float64],
+) -> None:
+    axes.plot(times_T, alarm_T, color=COLOURS["ink"], linewidth=0.7)
+    _share_axis(axes)
+    axes.yaxis.set_major_locator(FixedLocator([0.0, 1.0]))
+    axes.set_title(f"Probability of a change within the last {history.alarm_bars} bars")
+    axes.tick_params(labelbottom=False)
+
+
+def _share_axis(axes: Axes) -> None:
+    axes.set_ylim(0.0, 1.0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.grid(visible=False)
-    axes.set_title("Belief at each close (filtered)")
-    date_axis(axes)
     bare(axes)
 
 
 def _transitions(axes: Axes, history: RegimeHistory) -> None:
-    matrix_KK, count = history.transition_KK, len(history.names)
+    count = len(history.names) - int(history.gone)
+    matrix_KK, names = history.transition_KK[:count, :count], history.names[:count]
     shades = LinearSegmentedColormap.from_list("belief", ["#ffffff", COLOURS["sky"]])
     axes.imshow(matrix_KK, cmap=shades, vmin=0.0, vmax=1.0, aspect="auto")
-    size = 8.5 if count <= 4 else 6.5
-    for row in range(count):
-        for column in range(count):
-            value = matrix_KK[row, column]
-            text = f"{value:.3f}" if count <= 4 else f"{value:.2f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=size)
-    axes.set_xticks(range(count), history.names, fontsize=size)
-    axes.set_yticks(range(count), history.names, fontsize=size)
-    axes.tick_params(length=0)
+    size, digits = (8.5, 3) if count <= 4 else (6.5, 2)
+    for row, column in np.ndindex(count, count):
+        text = f"{matrix_KK[row, column]:.{digits}f}"
+        if count > 4:
+            text = text.removeprefix("0") if matrix_KK[row, column] >= 0.005 else ""
+        axes.text(column, row, text, ha="center", va="center", fontsize=size)
+    short = names if count <= 4 else tuple(str(rank + 1) for rank in range(count))
+    axes.set_xticks(range(count), short, fontsize=size)
+    axes.set_yticks(range(count), short, fontsize=size)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, pad=2)
     axes.grid(visible=False)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.set_title("From (row) to (column), a bar")
+    axes.set_title("Transitions in a bar, from row to column", pad=6)
 
 
 def _table(axes: Axes, history: RegimeHistory, colours: list[str]) -> None:
     axes.set_axis_off()
     heading, *body = table(rows(history))
-    places = (0.02, 0.27, 0.46, 0.58, 0.79, 1.0)
-    lines = len(body) + 1
+    places = (0.035, 0.27, 0.46, 0.56, 0.78, 1.0)
+    lines = max(len(body), 4) + 1
+    axes.set_xlim(0.0, 1.0)
+    axes.set_ylim(lines - 0.5, -0.5)
     for line, cells in enumerate([heading, *body]):
-        height = 0.93 - line / max(lines, 4)
         for column, (place, cell) in enumerate(zip(places, cells, strict=True)):
             axes.text(
                 place,
-                height,
+                line,
                 cell.capitalize() if line == 0 else cell,
                 ha="left" if column == 0 else "right",
                 va="center",
-                fontsize=8.5 if lines <= 6 else 7.0,
+                fontsize=8.5,
                 color=COLOURS["muted"] if line == 0 else COLOURS["ink"],
-                transform=axes.transAxes,
             )
         if line:
-            axes.plot(
-                [-0.005],
-                [height],
-                marker="s",
-                markersize=7,
-                color=colours[line - 1],
-                transform=axes.transAxes,
-                clip_on=False,
-            )
+            axes.plot([0.012], [line], marker="s", markersize=7, color=colours[line - 1])

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CRISES", "Crisis", "RegimeHistory", "RegimeRow", "bars_per_year", "rows", "table"]
+__all__ = [
+    "CRISES",
+    "Crisis",
+    "RefitMark",
+    "RegimeHistory",
+    "RegimeRow",
+    "bars_per_year",
+    "rows",
+    "table",
+]
 
 Array = NDArray[np.float64]
 
@@ -41,6 +50,16 @@ CRISES = (
 """Known falls of the American stock market (highs and lows of the NASDAQ Composite or S&P 500)."""
 
 
+@dataclass(frozen=True)
+class RefitMark:
+    """One attempt of a detector to learn on."""
+
+    bar: int
+    """First row that the new model speaks of; T where there is none left."""
+    accepted: bool
+    """Whether the new model is used."""
+
+
 @dataclass(frozen=True, eq=False)
 class RegimeHistory:
     """A history seen by a detector.
@@ -51,9 +70,13 @@ class RegimeHistory:
         level_T: the market's level, > 0.
         belief_TK: beliefs; NaN where there is none yet.
         names: of the regimes, calmest first.
-        transition_KK: of the model in use at the end.
+        transition_KK: of the model in use at the end; NaN where a regime has none.
         known_from: first row that the fit had not seen.
         crises: spans to be drawn in.
+        refits: attempts to learn on.
+        alarm_T: probability that the last `alarm_bars` bars hold a change; None = not told.
+        alarm_bars: see there.
+        gone: whether the last regime stands for all that the model in use has given up.
     """
 
     title: str
@@ -64,6 +87,10 @@ class RegimeHistory:
     transition_KK: Array
     known_from: int
     crises: tuple[Crisis, ...] = ()
+    refits: tuple[RefitMark, ...] = ()
+    alarm_T: Array | None = None
+    alarm_bars: int = 0
+    gone: bool = False
 
     @property
     def chosen(self) -> NDArray[np.int64]:
@@ -135,11 +162,15 @@ def table(described: Sequence[RegimeRow]) -> list[tuple[str, ...]]:
         (
             row.name,
             f"{row.share:.1%}",
-            f"{row.duration:.1f} bars",
+            _told(row.duration, f"{row.duration:,.1f} bars"),
             f"{row.visits:,}",
-            f"{row.annual_return:+.1%}",
-            f"{row.annual_volatility:.1%}",
+            _told(row.annual_return, f"{row.annual_return:+.1%}"),
+            _told(row.annual_volatility, f"{row.annual_volatility:.1%}"),
         )
         for row in described
     ]
     return [heading, *body]
+
+
+def _told(value: float, text: str) -> str:
+    return text if np.isfinite(value) else "-"

@@ -57,7 +57,7 @@ def test_figure_shows_prices_beliefs_transitions_table_and_crises(tmp_path: Path
     with style():
         figure = regime_figure(HISTORY)
         texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert {"0.900", "0.100", "42.9%", "Financial crisis", "fitted on the left"} <= set(texts)
+    assert {"0.900", "0.100", "42.9%", "Financial crisis", "fitted to the left"} <= set(texts)
     assert "LTCM" not in texts  # before the history
     colours = figure.axes[0].collections[0].get_edgecolor()
     calm, wild = regime_colours(2)
