@@ -46,10 +46,12 @@ class Standard:
         """Measure them.
 
         Raises:
-            RegimeError: a feature does not vary.
+            RegimeError: a feature does not vary, or is too large for its square to be a number.
         """
-        standard = cls(points_NF.mean(axis=0), points_NF.std(axis=0))
-        if not (standard.spread_F > 1e-12 * np.abs(points_NF).max(axis=0)).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            standard = cls(points_NF.mean(axis=0), points_NF.std(axis=0))
+        varies_F = standard.spread_F > 1e-12 * np.abs(points_NF).max(axis=0)
+        if not (varies_F & np.isfinite(standard.spread_F)).all():
             raise RegimeError(
                 f"training span: expected features that vary, found deviations {standard.spread_F}"
             )

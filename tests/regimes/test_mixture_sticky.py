@@ -86,6 +86,13 @@ def test_the_stationary_shares_of_a_chain() -> None:
     np.testing.assert_allclose(stationary(np.array([[0.9, 0.1], [0.3, 0.7]])), [0.75, 0.25])
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_numbers_whose_squares_are_none_are_refused(size: float) -> None:
+    y_T, _ = chain(bars=300)
+    with pytest.raises(RegimeError, match="expected features that vary"):
+        StickyDPGMMConfig().fit(Observations.of(size * y_T))
+
+
 def test_emissions_that_are_no_covariances_are_refused() -> None:
     y_T, _ = chain(bars=300)
     model = StickyDPGMMConfig(max_components=2).fit(Observations.of(y_T))
