@@ -66,6 +66,8 @@ class InstrumentConfig:
     """exchange_calendars name ("XNYS"): daily bars are stamped at its close; None: at midnight."""
     additive: bool = False
     """Whether prices may be zero or negative."""
+    sector: str | None = None
+    """Group of companies, such as "energy", whose assets features compare; None: not known."""
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument of a symbol."""
@@ -76,6 +78,7 @@ class InstrumentConfig:
             currency=self.currency,
             calendar=self.calendar,
             additive=self.additive,
+            sector=self.sector,
         )
 
 

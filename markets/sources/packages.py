@@ -33,6 +33,14 @@ from markets.sources.protocol import (
 __all__ = ["EMBEDDED", "EmbeddedDataset", "PackagedFile", "PackagesSource", "accept_content"]
 
 _FIELDS = ("open", "high", "low", "close", "volume")
+# Global Industry Classification Standard since 2018-09-28; an index has none.
+_SECTORS = {
+    "AAPL": "Information Technology",
+    "FB": "Communication Services",
+    "GOOG": "Communication Services",
+    "IBM": "Information Technology",
+    "MSFT": "Information Technology",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +103,10 @@ def _bars(frame: pd.DataFrame, actions: CorporateActions, *, lot: float = 1.0) -
     symbols = sorted(frame["symbol"].unique())
     return Bars.from_pandas(
         frame[["date", "symbol", *_FIELDS]],  # dates become the closes of XNYS
-        instruments=tuple(Instrument(s, tick=0.01, lot=lot, calendar="XNYS") for s in symbols),
+        instruments=tuple(
+            Instrument(s, tick=0.01, lot=lot, calendar="XNYS", sector=_SECTORS.get(s))
+            for s in symbols
+        ),
         actions=actions,
     )
 
@@ -151,6 +162,7 @@ EMBEDDED: Mapping[str, EmbeddedDataset] = {
                 "GOOG starts on 2004-08-19 and FB on 2012-05-18: both are masked before",
                 "splits and dividends are derived from adj_close",
                 "five survivors: a portfolio of them flatters every long strategy",
+                "sectors are those of 2018: FB and GOOG were Information Technology before",
             ),
             read=_us_stocks,
         ),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from markets.actions import CorporateActions
 from markets.bars import Bars
+from markets.instruments import InstrumentError
 from markets.manifest import ManifestError
 from markets.sources.config import parse_config
 from markets.sources.files import FilesSource
@@ -356,11 +357,17 @@ def test_selection(tmp_path: Path) -> None:
 def test_instruments(tmp_path: Path) -> None:
     fields = {
         "instrument": {"tick": 0.5, "currency": "EUR", "lot": 1},
-        "instruments": {"B": {"tick": 0.25}},
+        "instruments": {"B": {"tick": 0.25, "sector": "banks"}},
     }
     first, second = load(written(tmp_path, LONG), **fields).bars.instruments
     assert (first.symbol, first.tick, first.currency, first.lot) == ("A", 0.5, "EUR", 1.0)
     assert (second.symbol, second.tick, second.currency, second.lot) == ("B", 0.25, "USD", 0.0)
+    assert (first.sector, second.sector) == (None, "banks")
+
+
+def test_a_faulty_sector_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InstrumentError, match=r"A\.sector: expected a name .* found ' banks'"):
+        load(written(tmp_path, LONG), instrument={"sector": " banks"})
 
 
 @pytest.mark.parametrize(

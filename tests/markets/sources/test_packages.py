@@ -50,6 +50,18 @@ def test_bars_end_at_the_close_in_new_york(us_stocks: Dataset) -> None:
     assert hours["13:00"] < 60  # days before holidays
 
 
+def test_sectors_are_known(us_stocks: Dataset) -> None:
+    sectors = {i.symbol: i.sector for i in us_stocks.bars.instruments}
+    assert sectors == {
+        "AAPL": "Information Technology",
+        "FB": "Communication Services",
+        "GOOG": "Communication Services",
+        "IBM": "Information Technology",
+        "MSFT": "Information Technology",
+    }
+    assert PackagesSource(dataset="nasdaq").load().bars.instruments[0].sector is None
+
+
 def test_volume_of_goog_is_halved_and_nothing_else(us_stocks: Dataset) -> None:
     frame = pd.read_csv(data_file(EMBEDDED["us_stocks"]))
     bars = us_stocks.bars
