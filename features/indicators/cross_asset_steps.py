@@ -1,6 +1,8 @@
 r"""Steps of the cross-asset family: the newest value from a carried state and the new bar.
 
-A regression on a market that did not move is 0: nothing is said about it.
+A regression on a market that did not move is 0: nothing is said about it. The market of one asset
+is the asset but for the rounding of its level: the values are then exactly those of the market
+itself, and no scaling makes a signal of the rest.
 
 | state of the steps that read two returns | place |
 |---|---|
@@ -47,6 +49,9 @@ __all__ = [
 _HEAD = ring_size(0)
 # Variance of log returns that is but the rounding of a level, which moves it by 1e-16.
 _ROUNDING = 1e-28
+# A quotient of covariances so near to 1, and a log return so near to 0, are there but for rounding.
+_ONE = 1e-10
+_ZERO = 1e-12
 
 
 def pair_size(window: int) -> int:
@@ -75,17 +80,24 @@ def moved(variance: float) -> float:
 
 
 @separate
+def unrounded(value: float, exact: float, rounding: float) -> float:
+    """The value; the exact one where only rounding lies between; NaN stays NaN."""
+    return exact if abs(value - exact) <= rounding else value
+
+
+@separate
 def correlation(state: Pointer, moments: int) -> float:
     """Correlation of the covariances from `moments` on; 0 where one of the two is constant."""
     deviations = math.sqrt(moved(state[moments + 2])) * math.sqrt(moved(state[moments + 4]))
-    return min(max(quotient(state[moments + 3], deviations), -1.0), 1.0)
+    found = unrounded(quotient(state[moments + 3], deviations), 1.0, _ONE)
+    return min(max(unrounded(found, -1.0, _ONE), -1.0), 1.0)
 
 
 @step(state=pair_size)
 def beta_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer) -> None:
     """Step of `features.indicators.cross_asset.beta`."""
     moments = pair_push(state, int(parameters[0]), bar[0], bar[1])
-    out[0] = quotient(state[moments + 3], moved(state[moments + 4]))
+    out[0] = unrounded(quotient(state[moments + 3], moved(state[moments + 4])), 1.0, _ONE)
 
 
 @step(state=pair_size)
@@ -106,14 +118,14 @@ def idiosyncratic_volatility_step(
     slope = quotient(state[moments + 3], moved(state[moments + 4]))
     moves = 2 + window + _HEAD
     newest = ring_lag(state, 2, window, 0) - slope * ring_lag(state, moves, window, 0)
-    # About the newest residual: exactly 0 where all are equal, as for the market itself.
+    # About the newest residual: exactly 0 where all are equal.
     mean = squares = 0.0
     for lag in range(window - 1, -1, -1):
         residual = ring_lag(state, 2, window, lag) - slope * ring_lag(state, moves, window, lag)
         mean += residual - newest
         squares += (residual - newest) ** 2
     mean /= window
-    out[0] = math.sqrt(max(squares / window - mean * mean, 0.0))
+    out[0] = unrounded(math.sqrt(max(squares / window - mean * mean, 0.0)), 0.0, _ZERO)
 
 
 @step(state=pair_size)
@@ -140,7 +152,8 @@ def beta_downside_step(state: Pointer, bar: Pointer, parameters: Pointer, out: P
         xy += (ring_at(state, 2, window, rank) - mean_x) * above
         yy += above * above
     full = ring_count(state, 2) == window
-    out[0] = (quotient(xy, moved(yy)) if count > 2.0 else 0.0) if full else math.nan
+    slope = unrounded(quotient(xy, moved(yy)), 1.0, _ONE) if count > 2.0 else 0.0
+    out[0] = slope if full else math.nan
 
 
 @step(state=lambda window: 1 + pair_size(window))
@@ -169,7 +182,8 @@ def relative_return_step(state: Pointer, bar: Pointer, parameters: Pointer, out:
     ring_push(state, 0, horizon + 1, bar[0])
     ring_push(state, levels, horizon + 1, bar[1])
     own = math.log(bar[0] / ring_lag(state, 0, horizon + 1, horizon))
-    out[0] = own - math.log(bar[1] / ring_lag(state, levels, horizon + 1, horizon))
+    others = math.log(bar[1] / ring_lag(state, levels, horizon + 1, horizon))
+    out[0] = unrounded(own - others, 0.0, _ZERO)
 
 
 @step(state=lambda horizon: ring_size(horizon + 1))

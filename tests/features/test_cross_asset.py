@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from features import FeatureConfig, FeaturePipeline, FeatureSpec
 from features.definition import Array, BoundFeature
 from features.indicators import cross_asset
+from features.scaling import Scaling
 from tests.features.both_forms import HALT, batch, bound, quiet_market, stepped
+from tests.features.random_markets import random_bars
 
 Series = dict[str, Array]
 
@@ -181,6 +184,35 @@ class TestRegression:
     def test_a_follower_is_found(self) -> None:
         follower_T = np.append(MARKET[:1], MARKET[:-1])
         np.testing.assert_allclose(cross_asset.lead_lag(follower_T, MARKET)[64:], 1.0, rtol=1e-9)
+
+
+class TestAlone:
+    """One asset is its own market: what a scaling finds is no rounding blown up to a signal."""
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("beta", 1.0),
+            ("beta_downside", 1.0),
+            ("market_correlation", 1.0),
+            ("idiosyncratic_volatility", 0.0),
+            ("relative_strength", 0.0),
+            ("sector_relative", 0.0),
+        ],
+    )
+    @pytest.mark.parametrize("scaling", ["robust", "standard", "rank"])
+    def test_is_exactly_the_market(self, name: str, expected: float, scaling: Scaling) -> None:
+        bars = random_bars(2, 600, 1, trouble=False)
+        config = FeatureConfig(features=(FeatureSpec(name=name),), scaling=scaling)
+        pipeline = FeaturePipeline(config).fit(bars, (0, 400))
+        raw_TAF, _ = pipeline.raw(bars)
+        known_T = np.isfinite(raw_TAF[:, 0, 0])
+        np.testing.assert_array_equal(raw_TAF[known_T], expected)
+        assert not pipeline.transform(bars).asset_TAF[..., 0].any()
+
+    def test_the_mirror_image_is_correlated_to_minus_one(self) -> None:
+        found = cross_asset.market_correlation(CLOSE, 1.0 / CLOSE, window=21)
+        np.testing.assert_array_equal(found[21:], -1.0)
 
 
 class TestRelative:
