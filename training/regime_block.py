@@ -39,21 +39,25 @@ class RegimeBlock:
     """First row whose belief has seen an observation."""
     refits: tuple[Refit, ...]
     """Attempts to learn on after the training span."""
+    lost: tuple[str, ...]
+    """Where the belief fell back to the last good one, a line for each stretch."""
     summary: str
     """The detector in a line."""
 
     @property
     def faults(self) -> list[str]:
-        """What went wrong in learning on, in a line; empty where nothing did."""
+        """What went wrong, a line for each kind of fault; empty where nothing did."""
+        found = []
         refused = [event for event in self.refits if not event.accepted]
-        if not refused:
-            return []
-        last = refused[-1]
-        text = (
-            f"regimes: {len(refused)} of {len(self.refits)} refits were refused and the old model "
-            f"stayed, the last at bar {last.bar}: {last.reason}"
-        )
-        return [text]
+        if refused:
+            last = refused[-1]
+            found.append(
+                f"regimes: {len(refused)} of {len(self.refits)} refits were refused and the old "
+                f"model stayed, the last at bar {last.bar}: {last.reason}"
+            )
+        if self.lost:
+            found.append(f"regimes: {len(self.lost)} times without a belief, first {self.lost[0]}")
+        return found
 
     def beside(self, features: FeatureTensor) -> FeatureTensor:
         """The features with these columns after the shared ones."""
@@ -99,10 +103,11 @@ def regime_block(
     except RegimeError as error:
         raise ConfigError(f"regime: {error}") from error
     _require_same(detector, config)
-    with warnings.catch_warnings():
-        # Refused refits are told once, by the task, instead of one by one.
-        warnings.simplefilter("ignore", RegimeWarning)
+    # Told once, by the task, instead of one by one.
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RegimeWarning)
         beliefs = detector.beliefs(seen)
+    lost = _lost(told)
     names, values_TB = columns(beliefs, detector.detector.span.scale)
     return RegimeBlock(
         text,
@@ -110,8 +115,22 @@ def regime_block(
         values_TB.astype(np.float32),
         warmup=config.inputs.warmup,
         refits=detector.events,
+        lost=lost,
         summary=_summary(text),
     )
+
+
+def _lost(told: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Fall backs among what was told; refused refits are events, other warnings go on."""
+    lost = []
+    for warning in told:
+        if not issubclass(warning.category, RegimeWarning):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        elif "refit at bar" not in str(warning.message):
+            lost.append(str(warning.message))
+    return tuple(lost)
 
 
 def _require_same(detector: OnlineDetector, config: RegimeConfig) -> None:

@@ -17,7 +17,7 @@ from perennial import main
 from regimes.base import RegimeError
 from regimes.belief import names_of
 from regimes.config import RegimeConfig
-from regimes.hmm import StudentHMMConfig
+from regimes.hmm import StudentHMM, StudentHMMConfig
 from regimes.inputs import observations_of
 from regimes.online import OnlineDetector
 from tests.features.random_markets import random_bars
@@ -118,6 +118,32 @@ def test_refused_refits_are_told_once() -> None:
     easy = prepare(configuration(*HMM))
     assert easy.regimes is not None
     assert easy.regimes.faults == []
+
+
+def test_a_model_gone_wrong_is_told_and_its_belief_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration(*HMM)
+    assert isinstance(config.regime, RegimeConfig)
+    good = prepare(config)
+    whole, bars, train = good.regimes, good.bars, config.recorded.split.splits(good.bars.ts_event)
+    assert whole is not None
+    step, run = StudentHMM.advance, StudentHMM.filter
+
+    def advance(self: StudentHMM, state_S: Any, y_D: Any, x_M: Any) -> Any:
+        return step(self, state_S, y_D, x_M) * (np.nan if abs(y_D[0]) > 0.08 else 1.0)
+
+    def filtered(self: StudentHMM, observations: Any, state_S: Any = None) -> Any:
+        return run(self, observations, state_S) * np.nan
+
+    monkeypatch.setattr(StudentHMM, "advance", advance)
+    monkeypatch.setattr(StudentHMM, "filter", filtered)
+    block = regime_block(config.regime, bars, train[0].train, whole.text)
+    assert np.isfinite(block.values_TB).all()
+    large = np.flatnonzero(np.abs(observations_of(bars).y_TD[:, 0]) > 0.08)
+    assert len(block.lost) >= 1
+    assert f"bar {large[0]}: expected probabilities" in block.lost[0]
+    (fault,) = block.faults
+    assert fault.startswith(f"regimes: {len(block.lost)} times without a belief, first ")
+    assert np.array_equal(block.values_TB[large[0]], block.values_TB[large[0] - 1])
 
 
 def test_a_span_that_no_detector_can_learn_from_is_refused_before_the_training() -> None:
