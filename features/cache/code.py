@@ -100,8 +100,8 @@ class _Walk:
             self._library(module)
             return
         self._codes.append((function, function.__code__))
-        names = frozenset(_names(function.__code__))
-        self._texts.extend(_lines(function.__code__))
+        names = _names(function.__code__)
+        self._texts.append(_text(function.__code__))
         self.visit(function.__defaults__, names)
         self.visit(tuple((function.__kwdefaults__ or {}).items()), names)
         for cell in function.__closure__ or ():
@@ -231,30 +231,30 @@ def _own(module: ModuleType) -> bool:
     return file is not None and not file.startswith(_LIBRARIES)
 
 
-def _lines(code: CodeType) -> list[str]:
+@functools.cache
+def _text(code: CodeType) -> str:
     """What a code object does: neither comments nor places of lines change it."""
     texts = [
         code.co_code.hex(),
         repr(code.co_names),
         repr(code.co_varnames),
         repr(code.co_freevars),
+        repr((code.co_argcount, code.co_kwonlyargcount, code.co_flags)),
     ]
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            texts += _lines(constant)
+            texts.append(_text(constant))
         elif isinstance(constant, frozenset):
             texts.append(repr(sorted(map(repr, constant))))
         else:
             texts.append(repr(constant))
-    return texts
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def _names(code: CodeType) -> list[str]:
-    names = list(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names += _names(constant)
-    return names
+@functools.cache
+def _names(code: CodeType) -> frozenset[str]:
+    within = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return frozenset(code.co_names).union(*within)
 
 
 def _content(cell: object) -> object:
