@@ -102,6 +102,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=20, help="paths of each market and noise (20)")
     parser.add_argument("--markets", nargs="*", default=list(MARKETS), choices=list(MARKETS))
+    parser.add_argument("--noises", nargs="*", default=list(NOISES), choices=list(NOISES))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     options = parser.parse_args()
@@ -113,7 +114,7 @@ def main() -> None:
         (name, noise, FIRST_SEED + seed)
         for seed in range(options.seeds)
         for name in options.markets
-        for noise in NOISES
+        for noise in options.noises
     ]
     for name, noise, seed in [] if options.tables else wanted:
         if (name, noise, seed) in done:
