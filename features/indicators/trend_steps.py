@@ -51,6 +51,9 @@ __all__ = [
 
 _KAMA_SLOW = 2.0 / 31.0
 _KAMA_FAST = 2.0 / 3.0
+# Share of the price: movements that differ by less are equal but for the rounding of prices, which
+# another scale (another first bar, of which the adjustment starts) would round otherwise.
+_TIE = 1e-12
 
 
 @step(state=ring_size)
@@ -157,9 +160,10 @@ def _movement_push(state: Pointer, window: int, high: float, low: float, close: 
         if state[0] >= window:
             for place in range(4, 7):
                 state[place] -= state[place] / window
-        if up > 0.0 and up > down:
+        tie = _TIE * high
+        if up > tie and up - down > tie:
             state[4] += up
-        if down > 0.0 and down > up:
+        if down > tie and down - up > tie:
             state[5] += down
         state[6] += max(high, state[3]) - min(low, state[3])
     state[0] += 1.0

@@ -77,6 +77,16 @@ def test_memory_is_enough_in_a_halt(name: str) -> None:
     assert_memory_is_enough(lookup(name).bind({}))
 
 
+@pytest.mark.parametrize("name", ["adx", "directional"])
+def test_equal_movements_are_equal_on_any_scale(name: str) -> None:
+    """In coarse ticks a bar often rises at its top by what it falls at its bottom."""
+    bound, series = lookup(name).bind({}), own_series("ticks")
+    expected = bound.compute({**series, "ts_event": np.arange(1500)})
+    for factor in (0.37, 1.1, 7.3e-4):
+        scaled = {column: price_T * factor for column, price_T in series.items()}
+        np.testing.assert_allclose(batch(bound, scaled), expected, rtol=1e-9, atol=1e-12)
+
+
 class TestByHand:
     def test_macd(self) -> None:
         # Averages of 2 and 3 bars: at the third bar 3.5 and 3, at the fourth 3.5 + 2/3 (9 - 3.5)
