@@ -108,7 +108,7 @@ def regime_figure(history: RegimeHistory) -> Figure:
     if history.alarm_T is not None:
         _alarm(panel(2, _LEFT, _RIGHT, price), history, times_T, history.alarm_T)
     _transitions(panel(len(heights) - 1, _LEFT, 0.33), history)
-    _table(panel(len(heights) - 1, 0.37, _RIGHT), history, colours)
+    _table(panel(len(heights) - 1, 0.4, _RIGHT), history, colours)
     return figure
 
 

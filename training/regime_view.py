@@ -193,26 +193,28 @@ def _filtered(
     for start, stop in zip([0, *ends], [*ends, bars], strict=True):
         ids, part = detector.ids, seen.rows(start, stop)
         if isinstance(detector.model, BOCPDModel):
-            belief_TC, alarm_T = _alarmed(detector, part)
-            alarms.append(alarm_T)
-        else:
-            belief_TC = detector.filter(part)
+            state_S = detector.detector.state.filter_S
+            alarms.append(_alarm(detector.model, part, state_S))
+        belief_TC = detector.filter(part)
         for slot, regime in enumerate(ids):
             if regime is not None:
                 by_id.setdefault(regime, np.zeros(bars))[start:stop] = belief_TC[:, slot]
     return by_id, np.concatenate(alarms) if alarms else None
 
 
-def _alarmed(detector: OnlineDetector, part: Observations) -> tuple[Array, Array]:
-    """Beliefs bar by bar, and with each the probability of a change in the last bars."""
-    belief_TC, alarm_T = [], np.full(len(part), np.nan)
+def _alarm(model: BOCPDModel, part: Observations, state_S: Array) -> Array:
+    """Probability after each bar that the last ones hold a change, (T,).
+
+    Args:
+        model: in use for all of these bars.
+        part: T bars.
+        state_S: of its filter before them; changed.
+    """
+    alarm_T, within = np.empty(len(part)), min(ALARM_BARS, int(model.longest))
     for bar, (y_D, x_M) in enumerate(zip(part.y_TD, part.x_TM, strict=True)):
-        belief_TC.append(detector.update(y_D, x_M))
-        model = detector.model
-        if isinstance(model, BOCPDModel):
-            within = min(ALARM_BARS, int(model.longest))
-            alarm_T[bar] = model.alarm(detector.detector.state.filter_S, within)
-    return np.array(belief_TC), alarm_T
+        model.advance(state_S, y_D, x_M)
+        alarm_T[bar] = model.alarm(state_S, within)
+    return alarm_T
 
 
 def _for_people(
