@@ -124,6 +124,12 @@ class Feature:
         return BoundFeature(self, chosen, warmup, memory)
 
 
+def _text(value: Parameter) -> str:
+    """Short text of a parameter, another one for each value."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
 @dataclass(frozen=True)
 class BoundFeature:
     """A feature with its parameters, ready to compute."""
@@ -138,9 +144,7 @@ class BoundFeature:
     @cached_property
     def label(self) -> str:
         """Name and parameters, for example ``macd_12_26_9``."""
-        values = self.parameters.values()
-        texts = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
-        return "_".join((self.feature.name, *texts))
+        return "_".join((self.feature.name, *map(_text, self.parameters.values())))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

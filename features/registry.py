@@ -166,7 +166,7 @@ def _schema(function: Callable[..., Any]) -> type[BaseModel]:
                 "default"
             )
         fields[parameter.name] = (hints[parameter.name], parameter.default)
-    config = ConfigDict(extra="forbid", validate_default=True)
+    config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
     schema: type[BaseModel] = create_model(function.__name__, __config__=config, **fields)
     return schema
 

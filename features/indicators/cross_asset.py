@@ -10,6 +10,10 @@ running sums, which cancel in quiet markets.
 Dimensions: T bars of the asset, or of the common axis. Values before the warm-up are NaN.
 """
 
+from typing import Annotated
+
+from annotated_types import Ge
+
 from features.indicators.cross_asset_steps import (
     average_correlation_step,
     beta_downside_step,
@@ -87,8 +91,13 @@ def market_correlation(close_T: Array, market_T: Array, *, window: Window = 63) 
     source="Ang, Hodrick, Xing and Zhang (2006), JF 61(1), eq. 8, with one factor",
     step=idiosyncratic_volatility_step,
 )
-def idiosyncratic_volatility(close_T: Array, market_T: Array, *, window: Window = 63) -> Array:
-    r"""Population deviation of what the market does not explain, :math:`r - \beta m`."""
+def idiosyncratic_volatility(
+    close_T: Array, market_T: Array, *, window: Annotated[int, Ge(3)] = 63
+) -> Array:
+    r"""Population deviation of what the market does not explain, :math:`r - \beta m`.
+
+    Of three returns at least: a line goes through any two.
+    """
     return idiosyncratic_volatility_step.batch((close_T, market_T), window=window)[0]
 
 

@@ -22,6 +22,7 @@ import talib
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
+from features.definition import FeatureError
 from features.indicators.cycle_steps import (
     STILL,
     ht_period_step,
@@ -32,7 +33,7 @@ from features.indicators.cycle_steps import (
     mama_step,
     roofing_step,
 )
-from features.indicators.parts import decay
+from features.indicators.parts import decay, require_below
 from features.registry import Array, feature
 
 __all__ = [
@@ -50,6 +51,11 @@ Weight = Annotated[float, Ge(0.01), Le(0.99)]
 Period = Annotated[int, Ge(6)]
 """A number of bars in which a wave repeats."""
 _WARM, _WARM_PHASE = 32, 63
+
+
+def _roofing_warmup(short: int, long: int) -> int:
+    require_below("roofing", short=short, long=long)
+    return long
 
 
 def _roofing_memory(short: int, long: int) -> int:
@@ -134,9 +140,15 @@ def ht_trendmode(close_T: Array) -> Array:
     return _moving(close_T, mode_T)
 
 
+def _mama_warmup(fast: float, slow: float) -> int:
+    if slow > fast:
+        raise FeatureError(f"features.mama.slow: must be <= fast ({fast}), was {slow}")
+    return _WARM
+
+
 @feature(
     unit="1 (share of the price)",
-    warmup=_WARM,
+    warmup=_mama_warmup,
     outputs=("distance", "spread"),
     source="Ehlers (2001), MESA Adaptive Moving Averages, S&C 19(10); TA-Lib MAMA",
     path_dependent=True,
@@ -159,7 +171,7 @@ def mama(close_T: Array, *, fast: Weight = 0.5, slow: Weight = 0.05) -> tuple[Ar
 
 @feature(
     unit="log price",
-    warmup=lambda long, **_: long,
+    warmup=_roofing_warmup,
     memory=_roofing_memory,
     source="Ehlers (2013), Cycle Analytics for Traders, chapter 7: roofing filter",
     step=roofing_step,

@@ -14,7 +14,6 @@ Dimensions: T bars of the asset. Values before the warm-up are NaN.
 import numpy as np
 import talib
 
-from features.definition import FeatureError
 from features.indicators.momentum_steps import (
     awesome_oscillator_step,
     balance_of_power_step,
@@ -32,7 +31,7 @@ from features.indicators.momentum_steps import (
     ultimate_oscillator_step,
     williams_r_step,
 )
-from features.indicators.parts import decay
+from features.indicators.parts import decay, require_below
 from features.registry import Array, Horizon, Window, feature
 
 __all__ = [
@@ -77,10 +76,7 @@ def momentum(close_T: Array, *, horizon: Horizon = 21) -> Array:
 
 
 def _skip_month_warmup(horizon: int, skip: int) -> int:
-    if skip >= horizon:
-        raise FeatureError(
-            f"features.momentum_12_1.skip: must be < horizon ({horizon}), was {skip}"
-        )
+    require_below("momentum_12_1", skip=skip, horizon=horizon)
     return horizon
 
 
@@ -182,9 +178,14 @@ def cci(high_T: Array, low_T: Array, close_T: Array, *, window: Window = 20) -> 
     return cci_step.batch((high_T, low_T, close_T), window=window)[0]
 
 
+def _ultimate_warmup(fast: int, medium: int, slow: int) -> int:
+    require_below("ultimate_oscillator", fast=fast, medium=medium, slow=slow)
+    return slow
+
+
 @feature(
     unit="1, in [-1, 1]",
-    warmup=lambda **windows: max(windows.values()),
+    warmup=_ultimate_warmup,
     source="Williams (1985), The Ultimate Oscillator, TASC 3(4); TA-Lib ULTOSC",
     step=ultimate_oscillator_step,
 )
@@ -268,9 +269,14 @@ def coppock(
     return np.asarray(talib.COPPOCK(close_T, window, short, long) / 100.0)
 
 
+def _awesome_warmup(fast: int, slow: int) -> int:
+    require_below("awesome_oscillator", fast=fast, slow=slow)
+    return slow - 1
+
+
 @feature(
     unit="1 (share of the price)",
-    warmup=lambda fast, slow: max(fast, slow) - 1,
+    warmup=_awesome_warmup,
     source="Williams (1998), New Trading Dimensions; TA-Lib AO",
     step=awesome_oscillator_step,
 )

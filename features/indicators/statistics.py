@@ -13,8 +13,7 @@ import numpy as np
 import talib
 from annotated_types import Ge
 
-from features.definition import FeatureError
-from features.indicators.parts import log_change
+from features.indicators.parts import log_change, require_below
 from features.indicators.statistics_steps import (
     autocorrelation_step,
     extreme_return_step,
@@ -47,9 +46,8 @@ __all__ = [
 ]
 
 
-def _longer_than(distance: int, window: int, name: str) -> int:
-    if distance >= window:
-        raise FeatureError(f"{name}: must be < window ({window}), was {distance}")
+def _window_above(feature: str, window: int, **distance: int) -> int:
+    require_below(feature, **distance, window=window)
     return window
 
 
@@ -59,8 +57,11 @@ def _longer_than(distance: int, window: int, name: str) -> int:
     source="Amaya, Christoffersen, Jacobs and Vasquez (2015), JFE 118(1)",
     step=skewness_step,
 )
-def skewness(close_T: Array, *, window: Window = 63) -> Array:
-    r"""Skewness of returns, :math:`\tfrac1W \sum (r - \bar r)^3 / s^3`."""
+def skewness(close_T: Array, *, window: Annotated[int, Ge(3)] = 63) -> Array:
+    r"""Skewness of returns, :math:`\tfrac1W \sum (r - \bar r)^3 / s^3`.
+
+    Of three at least: two are always symmetric.
+    """
     return skewness_step.batch((close_T,), window=window)[0]
 
 
@@ -70,14 +71,17 @@ def skewness(close_T: Array, *, window: Window = 63) -> Array:
     source="Amaya, Christoffersen, Jacobs and Vasquez (2015), JFE 118(1)",
     step=kurtosis_step,
 )
-def kurtosis(close_T: Array, *, window: Window = 63) -> Array:
-    r"""Excess kurtosis of returns, :math:`\tfrac1W \sum (r - \bar r)^4 / s^4 - 3`."""
+def kurtosis(close_T: Array, *, window: Annotated[int, Ge(4)] = 63) -> Array:
+    r"""Excess kurtosis of returns, :math:`\tfrac1W \sum (r - \bar r)^4 / s^4 - 3`.
+
+    Of four at least: that of two is always -2, that of three -3/2.
+    """
     return kurtosis_step.batch((close_T,), window=window)[0]
 
 
 @feature(
     unit="1, in [-1, 1]",
-    warmup=lambda window, lag: _longer_than(lag, window, "autocorrelation.lag"),
+    warmup=lambda window, lag: _window_above("autocorrelation", window, lag=lag),
     source="Campbell, Lo and MacKinlay (1997), The Econometrics of Financial Markets, section 2.4",
     step=autocorrelation_step,
 )
@@ -91,7 +95,7 @@ def autocorrelation(close_T: Array, *, window: Window = 63, lag: Horizon = 1) ->
 
 @feature(
     unit="1, in [-1, 1]",
-    warmup=lambda window, lag: _longer_than(lag, window, "volatility_clustering.lag"),
+    warmup=lambda window, lag: _window_above("volatility_clustering", window, lag=lag),
     source="Cont (2001), Empirical properties of asset returns, Quantitative Finance 1(2)",
     step=volatility_clustering_step,
 )
@@ -124,7 +128,7 @@ def return_zscore(close_T: Array, *, window: Window = 21) -> Array:
 
 @feature(
     unit="1",
-    warmup=lambda window, horizon: _longer_than(horizon, window, "variance_ratio.horizon"),
+    warmup=lambda window, horizon: _window_above("variance_ratio", window, horizon=horizon),
     source="Lo and MacKinlay (1988), Stock Market Prices Do Not Follow Random Walks, RFS 1(1)",
     step=variance_ratio_step,
 )

@@ -21,7 +21,8 @@ import numpy as np
 import talib
 from annotated_types import Gt, Le
 
-from features.indicators.parts import decay
+from features.definition import FeatureError
+from features.indicators.parts import decay, require_below
 from features.indicators.trend_steps import (
     adx_step,
     aroon_step,
@@ -149,15 +150,20 @@ def kama_distance(close_T: Array, *, window: Window = 10) -> Array:
     return kama_step.batch((close_T,), window=window)[0]
 
 
+def _macd_warmup(fast: int, slow: int, signal: int) -> int:
+    require_below("macd", fast=fast, slow=slow)
+    return slow + signal - 2
+
+
 def _macd_memory(fast: int, slow: int, signal: int) -> int:
-    slowest = max(fast, slow, signal)
+    slowest = max(slow, signal)
     # An average of averages forgets like m rho^m: a quarter more bars make up for the m.
     return fast + slow + signal + 5 * decay(1.0 - 2.0 / (slowest + 1.0)) // 4
 
 
 @feature(
     unit="1 (share of the price)",
-    warmup=lambda fast, slow, signal: max(fast, slow) + signal - 2,
+    warmup=_macd_warmup,
     memory=_macd_memory,
     outputs=("line", "histogram"),
     source="Appel (2005), Technical Analysis: Power Tools for Active Investors; TA-Lib MACD",
@@ -261,9 +267,18 @@ def forecast_error(close_T: Array, *, window: Window = 14) -> Array:
     return forecast_step.batch((close_T,), window=window)[0]
 
 
+def _sar_warmup(acceleration: float, maximum: float) -> int:
+    if acceleration > maximum:
+        raise FeatureError(
+            f"features.sar_distance.acceleration: must be <= maximum ({maximum}), "
+            f"was {acceleration}"
+        )
+    return 1
+
+
 @feature(
     unit="log return",
-    warmup=1,
+    warmup=_sar_warmup,
     source="Wilder (1978), New Concepts in Technical Trading Systems: parabolic SAR; TA-Lib SAR",
     step=sar_step,
     path_dependent=True,

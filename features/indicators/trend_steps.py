@@ -135,9 +135,7 @@ def kama_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer) -
 @step(state=1 + 3 * AVERAGE_SIZE)
 def macd_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer) -> None:
     """Step of `macd`."""
-    fast = int(min(parameters[0], parameters[1]))
-    slow = int(max(parameters[0], parameters[1]))
-    signal = int(parameters[2])
+    fast, slow, signal = int(parameters[0]), int(parameters[1]), int(parameters[2])
     state[0] += 1.0
     quick = np.nan
     # Both averages have their first value at the same bar.
@@ -257,7 +255,7 @@ def sar_step(state: Pointer, bar: Pointer, parameters: Pointer, out: Pointer) ->
     """Step of `sar_distance`."""
     high, low = bar[0], bar[1]
     out[0] = np.nan
-    first = min(parameters[0], parameters[1])
+    first = parameters[0]
     if state[0] == 1.0:
         _sar_begin(state, high, low)
         state[6] = first

@@ -13,8 +13,7 @@ import numpy as np
 import talib
 from annotated_types import Gt, Lt
 
-from features.definition import FeatureError
-from features.indicators.parts import decay
+from features.indicators.parts import decay, require_below
 from features.indicators.volatility_steps import (
     LEAST_RANGE,
     atr_step,
@@ -99,8 +98,7 @@ def signed_variation(close_T: Array, *, window: Window = 21) -> Array:
 
 
 def _long_warmup(short: int, long: int) -> int:
-    if short >= long:
-        raise FeatureError(f"volatility_ratio.short: must be < long ({long}), was {short}")
+    require_below("volatility_ratio", short=short, long=long)
     return long
 
 

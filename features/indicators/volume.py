@@ -17,7 +17,7 @@ Dimensions: T bars of the asset. Values before the warm-up are NaN.
 import numpy as np
 import talib
 
-from features.indicators.parts import log_change
+from features.indicators.parts import log_change, require_below
 from features.indicators.volume_steps import (
     ad_step,
     adosc_step,
@@ -135,9 +135,14 @@ def _over_mean_volume(balance_T: Array, volume_T: Array) -> Array:
     return np.where(traded_T, balance_T / np.where(traded_T, mean_T, 1.0), 0.0)
 
 
+def _adosc_warmup(fast: int, slow: int) -> int:
+    require_below("adosc", fast=fast, slow=slow)
+    return slow - 1
+
+
 @feature(
     unit="mean volumes of a bar",
-    warmup=lambda fast, slow: max(fast, slow) - 1,
+    warmup=_adosc_warmup,
     source="Chaikin's oscillator, E_3(AD) - E_10(AD), over the average volume; TA-Lib ADOSC",
     path_dependent=True,
     step=adosc_step,

@@ -37,13 +37,13 @@ def test_step_is_the_batch_form(name: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("awesome_oscillator", {"fast": 40, "slow": 3}),
+        ("awesome_oscillator", {"fast": 3, "slow": 40}),
         ("coppock", {"window": 2, "short": 9, "long": 1}),
         ("momentum", {"horizon": 1}),
         ("momentum_12_1", {"horizon": 2, "skip": 1}),
         ("stochastic", {"window": 2, "smooth": 5, "signal": 2}),
         ("stochastic_rsi", {"window": 2, "lookback": 2}),
-        ("ultimate_oscillator", {"fast": 9, "medium": 4, "slow": 2}),
+        ("ultimate_oscillator", {"fast": 2, "medium": 4, "slow": 9}),
     ],
 )
 def test_step_is_the_batch_form_with_other_parameters(

@@ -87,6 +87,21 @@ class TestErrors:
             ("rsi", {"window": "long"}, r"features\.rsi\.window: .*integer.* found 'long'"),
             ("bollinger", {"width": -1.0}, r"bollinger\.width: .*greater than 0, found -1.0"),
             ("log_return", {"window": 1}, r"log_return\.window: .*parameters: none"),
+            ("bollinger", {"width": float("inf")}, r"bollinger\.width: .*finite number, found inf"),
+            (
+                "macd",
+                {"fast": 26, "slow": 12},
+                r"features\.macd\.fast: must be < slow \(12\), was 26",
+            ),
+            ("adosc", {"fast": 10}, r"features\.adosc\.fast: must be < slow \(10\), was 10"),
+            ("awesome_oscillator", {"slow": 5}, r"oscillator\.fast: must be < slow \(5\), was 5"),
+            ("ultimate_oscillator", {"slow": 9}, r"r\.medium: must be < slow \(9\), was 14"),
+            ("mama", {"fast": 0.04}, r"features\.mama\.slow: must be <= fast \(0\.04\), was 0\.05"),
+            ("roofing", {"short": 48}, r"features\.roofing\.short: must be < long \(48\), was 48"),
+            ("sar_distance", {"acceleration": 0.3}, r"n: must be <= maximum \(0\.2\), was 0\.3"),
+            ("skewness", {"window": 2}, r"skewness\.window: .* or equal to 3, found 2"),
+            ("kurtosis", {"window": 3}, r"kurtosis\.window: .* or equal to 4, found 3"),
+            ("idiosyncratic_volatility", {"window": 2}, r"y\.window: .* or equal to 3, found 2"),
         ],
     )
     def test_parameters(self, name: str, parameters: Any, message: str) -> None:
@@ -94,6 +109,17 @@ class TestErrors:
             FeaturePipeline(
                 FeatureConfig(features=(FeatureSpec(name=name, parameters=parameters),))
             )
+
+    def test_two_numbers_are_two_columns(self) -> None:
+        """However near they are; a number without many digits keeps its short name."""
+        specs = [
+            FeatureSpec(name="ewma_volatility", parameters={"retained": retained})
+            for retained in (0.94, 0.9400001, 0.94000011)
+        ]
+        names = FeaturePipeline(FeatureConfig(features=tuple(specs))).names[:-1]
+        assert names[0] == "ewma_volatility_0.94"
+        assert len(set(names)) == 3
+        assert lookup("bollinger").bind({"width": 2}).label == "bollinger_20_2"
 
     def test_column_twice(self) -> None:
         specs = (

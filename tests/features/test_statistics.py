@@ -33,7 +33,7 @@ CASES = [
     bound("return_zscore"),
     bound("sign_balance"),
     bound("skewness"),
-    bound("skewness", window=2),
+    bound("skewness", window=3),
     bound("variance_ratio"),
     bound("variance_ratio", window=3, horizon=2),
     bound("volatility_clustering"),

@@ -20,7 +20,7 @@ from tests.features.both_forms import (
 CASES = [
     bound("ad"),
     bound("adosc"),
-    bound("adosc", fast=10, slow=3),
+    bound("adosc", fast=5, slow=40),
     bound("amihud"),
     bound("amihud", window=2, multiple=2),
     bound("cmf"),
