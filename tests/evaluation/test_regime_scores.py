@@ -19,7 +19,7 @@ REGIME_T = np.array([0] * 20 + [1] * 20 + [0] * 20)
 
 
 def certain(regime_T: np.ndarray, num_regimes: int = 2) -> np.ndarray:
-    return np.eye(num_regimes)[regime_T]
+    return np.asarray(np.eye(num_regimes)[regime_T])
 
 
 class TestScores:
