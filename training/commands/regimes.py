@@ -33,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plot = actions.add_parser(
         "plot",
         help="fit a detector on the first bars, filter over all, draw and describe",
-        description="Fit a detector on the first bars only, filter forward over all of them, and "
-        "show the market by regime, the beliefs, the transitions and a table. A bar's return "
+        description="Fit a detector on the first bars only, filter forward over all of them, and\n"
+        "show the market by regime, the beliefs, the transitions and a table. A bar's return\n"
         "belongs to the regime believed at its opening.",
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in EXAMPLES.splitlines()[1:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     plot.add_argument(
         "dataset", nargs="?", metavar="DATASET", help="an identifier, a data file or a YAML"
