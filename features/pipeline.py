@@ -203,7 +203,7 @@ class FeaturePipeline:
         Raises:
             FeatureError: not fitted; otherwise as in `raw`.
         """
-        scalers = self.state.scalers()
+        scalers = self.state.scalers
         asset_TAF, shared_TG = self.raw(bars)
         return self._tensor(scalers, asset_TAF, shared_TG, bars.missing, self.warmup)
 
@@ -216,7 +216,7 @@ class FeaturePipeline:
         Raises:
             FeatureError: not fitted, or as in `raw_tail`.
         """
-        scalers = self.state.scalers()
+        scalers = self.state.scalers
         asset_AF, shared_G = self.raw_tail(bars)
         warmup = int(bars.num_bars <= self.warmup)
         return self._tensor(scalers, asset_AF[None], shared_G[None], bars.missing[-1:], warmup)
@@ -299,7 +299,7 @@ class FeaturePipeline:
             FeatureError: not fitted, more than one row, other symbols than before, or a time that
                 is not after the previous one.
         """
-        scalers = self.state.scalers()
+        scalers = self.state.scalers
         if self._stream is None:
             self._stream = FeatureStream(self.features, bar.symbols)
         asset_AF, shared_G = self._stream.update(bar, self.exogenous)

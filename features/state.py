@@ -1,11 +1,12 @@
 """What a fitted pipeline knows, and its form on disk: JSON without loss."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Gt
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from features.config import FeatureConfig
@@ -28,6 +29,14 @@ class Scale:
     """Divided by, in the feature's unit."""
     ranks: tuple[float, ...] = ()
     """Training percentiles, ascending, in the feature's unit, in place of the two; or none."""
+
+    @field_validator("ranks")
+    @classmethod
+    def _ascending(cls, ranks: tuple[float, ...]) -> tuple[float, ...]:
+        if (wrong := np.flatnonzero(np.diff(ranks) < 0.0)).size:
+            before, after = ranks[int(wrong[0])], ranks[int(wrong[0]) + 1]
+            raise ValueError(f"expected ascending percentiles, found {after} after {before}")
+        return ranks
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -80,6 +89,7 @@ class PipelineState:
             found = f"{fault['input']!r}"[:80]
             raise FeatureError(f"pipeline JSON: {path}: {fault['msg']}, found {found}") from error
 
+    @cached_property
     def scalers(self) -> tuple[Scaler, Scaler]:
         """Scalers of the asset and of the shared columns."""
         clip = self.config.clip
@@ -89,7 +99,7 @@ class PipelineState:
         """Training distribution of the scaled values by column."""
         clip = self.config.clip
         scaled: dict[str, Reference] = {}
-        for scaler, names in zip(self.scalers(), (self.asset, self.shared), strict=True):
+        for scaler, names in zip(self.scalers, (self.asset, self.shared), strict=True):
             most = max((len(self.references[name].edges) for name in names), default=0)
             edges_EF = np.full((most, len(names)), np.nan)
             for column, name in enumerate(names):

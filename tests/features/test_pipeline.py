@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from features import FeatureConfig, FeatureError, FeaturePipeline, FeatureSpec, indicators
 from features.registry import lookup
 from features.scaling import Scaling
+from features.state import PipelineState
 from markets.bars import Bars
 from markets.errors import MarketDataError
 from tests.features.random_markets import FIELDS, random_bars, random_series
@@ -271,6 +272,11 @@ class TestJson:
         assert loaded.state == pipeline.state
         assert loaded.transform(bars).flat().tobytes() == pipeline.transform(bars).flat().tobytes()
 
+    def test_scalers_are_made_once(self, pipeline: FeaturePipeline) -> None:
+        state = pipeline.state
+        assert state.scalers is state.scalers
+        assert PipelineState.from_json(state.to_json()) == state
+
     def test_says_where_it_was_fitted(self, pipeline: FeaturePipeline, bars: Bars) -> None:
         span = json.loads(pipeline.to_json())["span"]
         assert span["rows"] == [20, 110]
@@ -298,6 +304,10 @@ class TestJson:
             (lambda s: s.update(format=1), r"pipeline JSON: format: .*found 1"),
             (lambda s: s.pop("span"), "pipeline JSON: span: .*[Mm]issing|required"),
             (lambda s: s["asset"]["atr_14"].update(scale=0.0), r"asset\.atr_14\.scale: .*found 0"),
+            (
+                lambda s: s["asset"]["atr_14"].update(ranks=[1.0, 3.0, 2.0]),
+                r"asset\.atr_14\.ranks: .*expected ascending percentiles, found 2.0 after 3.0",
+            ),
             (lambda s: s["asset"].pop("atr_14"), "expected scales of .*atr_14"),
             (lambda s: s["config"].update(clip=-1), r"config\.clip: .*found -1"),
             (
