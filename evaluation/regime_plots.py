@@ -235,7 +235,7 @@ def _beliefs(
     )
     _share_axis(axes)
     axes.yaxis.set_major_locator(FixedLocator([0.0, 0.5, 1.0]))
-    axes.set_title("Belief at each close, from what was known by then")
+    axes.set_title("Belief at each close (filtered forward, never smoothed)")
     date_axis(axes)
 
 
