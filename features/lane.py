@@ -77,20 +77,25 @@ class Lane:
             Values (E, K); NaN where an entity has no bar or is in a feature's warm-up.
 
         Raises:
-            FeatureError: a value that is not finite after the warm-up.
+            FeatureError: a value that is not finite after the warm-up; the row has been taken in.
         """
         self._out_EK.fill(np.nan)
         self._plan.run(present_E[None], bar_EI[None], self._state_ES, self._out_EK)
         self._bars_E += present_E
-        for entity in np.flatnonzero(present_E) if self._tails else ():
-            self._compute_plain(int(entity), bar_EI[entity], ts_event)
+        found = [int(entity) for entity in np.flatnonzero(present_E)] if self._tails else []
+        # All take their bar in before a value of one can be refused.
+        for entity in found:
+            self._tails[entity].append(bar_EI[entity], ts_event)
+        for entity in found:
+            self._compute_plain(entity)
         known_EK = present_E[:, None] & (self._bars_E[:, None] > self._warmup_K)
         values_EK = np.where(known_EK, self._out_EK, np.nan)
         if np.count_nonzero(np.isfinite(values_EK)) != np.count_nonzero(known_EK):
-            entity, column = np.argwhere(known_EK & ~np.isfinite(values_EK))[0]
+            wrong_EK = known_EK & ~np.isfinite(values_EK)
+            entity, column = (int(place) for place in np.argwhere(wrong_EK)[0])
             feature = next(f for f in self.features if self._columns[column] in f.columns)
             raise FeatureError(
-                f"{self._prefix(int(entity))}feature {self._columns[column]}: expected finite "
+                f"{self._prefix(entity)}feature {self._columns[column]}: expected finite "
                 f"values from bar {feature.warmup} on (its declared warm-up), found "
                 f"{values_EK[entity, column]} at bar {self._bars_E[entity] - 1} "
                 f"({np.datetime64(ts_event, 'ns')})"
@@ -128,9 +133,8 @@ class Lane:
         for tail, kept in zip(self._tails, state["tails"], strict=True):
             tail.resume(kept)
 
-    def _compute_plain(self, entity: int, bar_I: Array, ts_event: int) -> None:
+    def _compute_plain(self, entity: int) -> None:
         tail = self._tails[entity]
-        tail.append(bar_I, ts_event)
         for feature, column in self._plain:
             try:
                 values = feature.compute(tail.last(feature.memory, self._inputs))[-1]

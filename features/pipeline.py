@@ -211,7 +211,8 @@ class FeaturePipeline:
         """Scaled features of the last row from the last bars alone, a tensor of one row.
 
         Each feature reads the last bars that it needs, `BoundFeature.memory`, of each asset's own:
-        `bars` may be the end of a history, if it holds that many.
+        `bars` may be the end of a history, if it holds that many. The market and the sectors are
+        those of `bars`: where an asset pauses, they need its last bar before the first that counts.
 
         Raises:
             FeatureError: not fitted, or as in `raw_tail`.
@@ -297,7 +298,8 @@ class FeaturePipeline:
 
         Raises:
             FeatureError: not fitted, more than one row, other symbols than before, or a time that
-                is not after the previous one.
+                is not after the previous one: the bar is not taken in. Or a value that is not
+                finite after its warm-up: the bar is taken in, and the next one continues from it.
         """
         scalers = self.state.scalers
         if self._stream is None:

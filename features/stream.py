@@ -101,7 +101,8 @@ class FeatureStream:
 
         Raises:
             FeatureError: more than one row, other symbols or sectors, or a time not after the
-                previous one.
+                previous one: the bar is not taken in. Or a value that is not finite after its
+                warm-up: the bar is taken in by all, and the next one continues from it.
         """
         self._require_usable(bar)
         self._require_next(bar)
@@ -112,12 +113,20 @@ class FeatureStream:
         ts_event = int(bar.ts_event[0])
         self.last_ts = ts_event
         self.num_bars += 1
-        values_AF = self._assets.update(panel.present_TA[0], panel.asset_TAI[0], ts_event)
-        shared = [np.empty(0)]
+        rows = [(self._assets, panel.present_TA[0], panel.asset_TAI[0])]
         for name, lane in self._shared.items():
             bar_TM, known_T = _shared_rows(panel, None if name is None else published[name])
-            shared.append(lane.update(known_T, bar_TM, ts_event)[0])
-        return values_AF, np.concatenate(shared)[self._order_G]
+            rows.append((lane, known_T, bar_TM))
+        values, faults = [], []
+        for lane, present_E, bar_EI in rows:
+            try:
+                values.append(lane.update(present_E, bar_EI, ts_event))
+            except FeatureError as error:
+                faults.append(error)
+        if faults:
+            raise faults[0]
+        shared = np.concatenate([np.empty(0), *(values_1K[0] for values_1K in values[1:])])
+        return values[0], shared[self._order_G]
 
     def state(self) -> dict[str, Any]:
         """All that the next bars need to know of those so far, as JSON values.

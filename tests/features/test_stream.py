@@ -10,6 +10,7 @@ import pytest
 from features import FeatureConfig, FeatureError, FeaturePipeline, FeatureSpec, catalogue
 from features.definition import Array
 from features.inputs import PUBLISHED
+from features.registry import lookup
 from features.stream import FeatureStream
 from markets.bars import Bars
 from markets.instruments import Instrument
@@ -190,6 +191,27 @@ class TestRefusals:
             self.pipeline.update(self.bars.rows(0, 1))
         self.pipeline.fit(self.bars, (0, 30))
         assert self.pipeline.update(self.bars.rows(0, 1)).warmup == 1
+
+    def test_a_refused_value_leaves_no_hole(self) -> None:
+        """A bar whose value is refused is taken in by every feature of every asset."""
+        names = ("broken_on_falls", "overnight_gap", "market_return", "dispersion")
+        good = [FeatureSpec(name=name) for name in names[1:]]
+        bars, modules = random_bars(0, 120, 3), ("tests.features.user_features",)
+        whole = FeaturePipeline(FeatureConfig(features=tuple(good), modules=modules))
+        asset_TAF, shared_TG = whole.raw(bars)
+        features = (lookup(names[0]).bind({}), *whole.features)
+        stream = FeatureStream(features, bars.symbols)
+        refused = []
+        for row in range(bars.num_bars):
+            try:
+                values_AF, shared_G = stream.update(bars.rows(row, row + 1))
+            except FeatureError as error:
+                refused.append(str(error))
+                continue
+            np.testing.assert_array_equal(values_AF[:, 1:], asset_TAF[row])
+            np.testing.assert_array_equal(shared_G, shared_TG[row])
+        assert 50 < len(refused) < 115
+        assert all("feature broken_on_falls: expected finite" in text for text in refused)
 
     def test_other_sectors(self) -> None:
         self.stream.prime(self.bars.rows(0, 5))
