@@ -126,7 +126,7 @@ def return_over_drawdown(close_T: Array, *, window: Window = 63) -> Array:
 @feature(
     unit="log return",
     path_dependent=True,
-    source="Li and Yu (2012), Investor attention and market-wide highs, JFE 104(2)",
+    source="Li and Yu (2012), Investor attention, psychological anchors, JFE 104(2)",
     step=peak_distance_step,
 )
 def peak_distance(close_T: Array) -> Array:
