@@ -27,7 +27,7 @@ from regimes.matching import match
 
 Array = NDArray[np.float64]
 
-WINDOW, STEP, BARS, SEEDS, FIRST_SEED = 1500, 125, 5000, 5, 40_000
+WINDOW, STEP, BARS, SEEDS, FIRST_SEED = 1500, 125, 5000, 3, 40_000
 RESULTS = Path(__file__).parent / "refits.json"
 
 

@@ -11,6 +11,7 @@ true ones, and a test span of the same length, on which it is frozen and scored.
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -90,6 +91,17 @@ def score_path(name: str, noise: Noise, seed: int) -> dict[str, object]:
     return {"market": name, "noise": noise, "seed": seed, "detectors": found}
 
 
+def compact(value: object) -> object:
+    """The same with six digits of every float; what is not finite becomes a text, as JSON asks."""
+    if isinstance(value, dict):
+        return {key: compact(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [compact(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    return value
+
+
 def _value(sample: Sample, belief_TK: Array) -> float:
     """Mean expected reward of the exact policy on the test span, from no holdings."""
     return float(decide(sample.market, sample.worlds.since(TRAIN), belief_TK[None, TRAIN:]).mean[0])
@@ -120,7 +132,7 @@ def main() -> None:
         if (name, noise, seed) in done:
             continue
         started = time.monotonic()
-        line = json.dumps(score_path(name, noise, seed))
+        line = json.dumps(compact(score_path(name, noise, seed)))
         with options.results.open("a") as file:
             file.write(line + "\n")
         print(f"{name} {noise} {seed}: {time.monotonic() - started:.0f} s", flush=True)
