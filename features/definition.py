@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
@@ -33,10 +33,11 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Horizon = Annotated[int, Ge(1)]
-"""A distance in bars."""
-Window = Annotated[int, Ge(2)]
-"""A number of bars over which a statistic is taken."""
+_MOST = 100_000
+Horizon = Annotated[int, Ge(1), Le(_MOST)]
+"""A distance in bars; at most as many as TA-Lib takes."""
+Window = Annotated[int, Ge(2), Le(_MOST)]
+"""A number of bars over which a statistic is taken; at most as many as TA-Lib takes."""
 
 Series = Mapping[str, NDArray[Any]]
 Parameter = int | float | str | bool

@@ -99,6 +99,8 @@ class TestErrors:
             ("mama", {"fast": 0.04}, r"features\.mama\.slow: must be <= fast \(0\.04\), was 0\.05"),
             ("roofing", {"short": 48}, r"features\.roofing\.short: must be < long \(48\), was 48"),
             ("sar_distance", {"acceleration": 0.3}, r"n: must be <= maximum \(0\.2\), was 0\.3"),
+            ("drawdown", {"window": 100_001}, r"wdown\.window: .*equal to 100000, found 100001"),
+            ("momentum", {"horizon": 10**9}, r"horizon: .*equal to 100000, found 1000000000"),
             ("skewness", {"window": 2}, r"skewness\.window: .* or equal to 3, found 2"),
             ("kurtosis", {"window": 3}, r"kurtosis\.window: .* or equal to 4, found 3"),
             ("idiosyncratic_volatility", {"window": 2}, r"y\.window: .* or equal to 3, found 2"),
