@@ -120,9 +120,25 @@ class Feature:
                 for fault in error.errors()
             )
             raise FeatureError(f"{faults} (parameters: {known})") from error
-        warmup = self.warmup(**chosen)
-        memory = max(self.memory(**chosen), warmup + 1)
+        warmup = self._bars("warmup", self.warmup, chosen)
+        memory = max(self._bars("memory", self.memory, chosen), warmup + 1)
         return BoundFeature(self, chosen, warmup, memory)
+
+    def _bars(self, what: str, rule: Callable[..., int], chosen: dict[str, Any]) -> int:
+        """Bars by a declared rule, which may refuse the parameters."""
+        try:
+            bars = rule(**chosen)
+        except TypeError as error:
+            raise FeatureError(
+                f"feature {self.name!r}: {what}: expected a function of the parameters "
+                f"({', '.join(chosen) or 'none'}), found: {error}"
+            ) from error
+        if not isinstance(bars, int) or bars < 0:
+            raise FeatureError(
+                f"feature {self.name!r}: {what}: expected a whole number of bars >= 0 for "
+                f"{chosen}, found {bars!r}"
+            )
+        return bars
 
 
 def _text(value: Parameter) -> str:
@@ -209,7 +225,7 @@ class BoundFeature:
             return values_nK
         inputs = [series[name] for name in self.feature.inputs]
         result = self.feature.function(*inputs, **self.parameters)
-        parts = result if self.feature.outputs else (result,)
+        parts = result if self.feature.outputs and isinstance(result, tuple) else (result,)
         if len(parts) != len(self.columns) or any(np.shape(part) != (count,) for part in parts):
             shapes = [np.shape(part) for part in parts]
             raise FeatureError(

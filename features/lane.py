@@ -218,8 +218,10 @@ class _Tail:
     def last(self, memory: int, inputs: tuple[str, ...]) -> Series:
         """The last bars, by input."""
         rows = self._rows(memory)
-        values = {name: self._values[place, rows] for place, name in enumerate(inputs)}
-        return {**values, "ts_event": self._ts_event[rows]}
+        values, times = self._values[:, rows], self._ts_event[rows]
+        # A feature that wrote into them would change what the next bars read.
+        values.flags.writeable = times.flags.writeable = False
+        return {**dict(zip(inputs, values, strict=True)), "ts_event": times}
 
     def state(self) -> State:
         """The bars kept, as JSON values."""

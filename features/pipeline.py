@@ -81,7 +81,8 @@ class FeaturePipeline:
 
     Raises:
         FeatureError: unknown feature (with suggestions) or parameter, a parameter out of its
-            range, a column that occurs twice, or a published series that is not known.
+            range, a column that occurs twice, a published series that is not known, or a module
+            that cannot be imported.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class FeaturePipeline:
     ) -> None:
         self.config = config if config is not None else FeatureConfig()
         for module in self.config.modules:
-            importlib.import_module(module)
+            _import(module)
         specs = self.config.features
         self.features = tuple(lookup(spec.name).bind(spec.parameters) for spec in specs)
         """The features with their parameters."""
@@ -408,6 +409,16 @@ class FeaturePipeline:
                 f"features: expected more than {self.warmup} bars (the warm-up of "
                 f"{longest.label}), found {bars.num_bars}"
             )
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise FeatureError(
+            f"features.modules: expected Python modules that can be imported, found {module!r}: "
+            f"{error}"
+        ) from error
 
 
 def _columns(features: tuple[BoundFeature, ...]) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def asset_series(panel: Panel) -> Iterator[OwnSeries]:
         rows_n = np.flatnonzero(panel.present_TA[:, asset])
         values_In = np.ascontiguousarray(panel.asset_TAI[rows_n, asset].T)
         columns = {name: values_In[place] for place, name in enumerate(ASSET_INPUTS)}
-        yield OwnSeries(rows_n, {**columns, "ts_event": panel.ts_event[rows_n]})
+        yield OwnSeries(rows_n, _fixed({**columns, "ts_event": panel.ts_event[rows_n]}))
 
 
 def adjusted_series(bars: Bars) -> Iterator[OwnSeries]:
@@ -85,9 +85,15 @@ def shared_series(panel: Panel, published: PublishedSeries | None = None) -> Own
     else:
         columns["exogenous"], columns["age"] = joined(published, panel.ts_event)
         rows_n = np.flatnonzero(~np.isnan(columns["exogenous"]))
-    return OwnSeries(
-        rows_n, {name: np.ascontiguousarray(values[rows_n]) for name, values in columns.items()}
-    )
+    kept = {name: np.ascontiguousarray(values[rows_n]) for name, values in columns.items()}
+    return OwnSeries(rows_n, _fixed(kept))
+
+
+def _fixed(columns: Series) -> Series:
+    """All features read the same arrays: one that wrote into them would change the others."""
+    for values in columns.values():
+        values.flags.writeable = False
+    return columns
 
 
 def require_positive_prices(bars: Bars) -> None:

@@ -334,7 +334,7 @@ class TestJson:
         state["config"]["modules"] = ["a_module_that_does_not_exist"]
         loaded = FeaturePipeline.from_json(json.dumps(state))
         assert loaded.config.modules == ("a_module_that_does_not_exist",)
-        with pytest.raises(ModuleNotFoundError):
+        with pytest.raises(FeatureError, match=r"features\.modules: .*found 'a_module_that_does"):
             FeaturePipeline(loaded.config)
 
 

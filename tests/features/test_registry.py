@@ -13,6 +13,7 @@ import pytest
 from features import FeatureConfig, FeatureError, FeaturePipeline, FeatureSpec, catalogue
 from features.fingerprint import fingerprint
 from features.registry import Array, Window, feature, lookup
+from features.stream import FeatureStream
 from markets.bars import Bars
 from tests.features.random_markets import random_bars, weekdays
 
@@ -56,6 +57,37 @@ class TestUsersOwnFeature:
         config = FeatureConfig(features=(FeatureSpec(name="too_short"),))
         with pytest.raises(FeatureError, match=r"1 array\(s\) of shape \(80,\), found \[\(79,\)\]"):
             FeaturePipeline(config).raw(random_bars(0, 80, 1, trouble=False))
+
+    def test_one_array_in_place_of_a_pair_is_refused(self) -> None:
+        importlib.import_module(MODULE)
+        config = FeatureConfig(features=(FeatureSpec(name="no_pair"),))
+        with pytest.raises(FeatureError, match=r"2 array\(s\) of shape \(80,\), found \[\(80,\)\]"):
+            FeaturePipeline(config).raw(random_bars(0, 80, 1, trouble=False))
+
+    def test_no_feature_changes_what_others_read(self) -> None:
+        importlib.import_module(MODULE)
+        config = FeatureConfig(features=(FeatureSpec(name="writes_into_its_input"),))
+        bars = random_bars(0, 80, 1, trouble=False)
+        pipeline = FeaturePipeline(config)
+        with pytest.raises(ValueError, match="read-only"):
+            pipeline.raw(bars)
+        stream = FeatureStream(pipeline.features, bars.symbols)
+        stream.update(bars.rows(0, 1))
+        with pytest.raises(ValueError, match="read-only"):
+            stream.update(bars.rows(1, 2))
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("other_name", r"'other_name': warmup: expected a function of .*\(horizon\), found"),
+            ("negative_warmup", r"warmup: expected a whole number of bars >= 0 .*found -3"),
+        ],
+    )
+    def test_a_faulty_warmup_is_refused(self, name: str, message: str) -> None:
+        importlib.import_module(MODULE)
+        with pytest.raises(FeatureError, match=message):
+            lookup(name).bind({})
+        assert lookup("negative_warmup").bind({"horizon": 5}).warmup == 0
 
     def test_constant_becomes_neutral(self) -> None:
         importlib.import_module(MODULE)

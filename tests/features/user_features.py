@@ -33,6 +33,31 @@ def always_three(close_T: Array) -> Array:
     return np.full(len(close_T), 3.0)
 
 
+@feature(unit="1", warmup=1, source="a user's own notes, page 5")
+def writes_into_its_input(close_T: Array) -> Array:
+    """Would change what all other features read."""
+    close_T /= close_T[0]
+    return close_T
+
+
+@feature(unit="1", source="a user's own notes, page 6", outputs=("a", "b"))
+def no_pair(close_T: Array) -> Array:
+    """One array, where a pair is declared."""
+    return close_T
+
+
+@feature(unit="1", warmup=lambda window: window, source="a user's own notes, page 7")
+def other_name(close_T: Array, *, horizon: Horizon = 2) -> Array:
+    """A warm-up of a parameter that there is not."""
+    return close_T / horizon
+
+
+@feature(unit="1", warmup=lambda horizon: horizon - 5, source="a user's own notes, page 8")
+def negative_warmup(close_T: Array, *, horizon: Horizon = 2) -> Array:
+    """A warm-up below zero for some parameters."""
+    return close_T / horizon
+
+
 @feature(unit="1", source="a user's own notes, page 4")
 def too_short(close_T: Array) -> Array:
     """One value less than bars."""
