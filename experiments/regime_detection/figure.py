@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 HERE = Path(__file__).parent
 SHOWN = ("gaussian_hmm", "student_hmm", "jump", "bocpd", "sticky_dpgmm", "dpgmm", "rule")
 TITLES = {"garleanu_pedersen": "Gârleanu-Pedersen", "ornstein_uhlenbeck": "Ornstein-Uhlenbeck",
-          "regime_gbm": "Regime-switching GBM"}  # fmt: skip
+          "regime_gbm": "Switching GBM"}  # fmt: skip
 
 
 def ordered(belief_TC: Array, detector: Detector) -> Array:
@@ -177,7 +177,10 @@ def frontier_figure(found: dict[str, dict[str, dict[str, Any]]]) -> Figure:
                     textcoords="offset points", fontsize=7, color=COLOURS["muted"],
                 )  # fmt: skip
         axes.set_xscale("log")
-        axes.set_xlabel("mean disruption a bar")
+        ticks = (0.005, 0.01, 0.02, 0.04, 0.06)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("mean disruption a bar (numbers: rate, or bars of dwell)")
         axes.set_title(f"{market.replace('_', ' ')}: net growth, 1e-4 a bar", fontsize=9.5)
         axes.legend(frameon=False, fontsize=8)
         bare(axes)
