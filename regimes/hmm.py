@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from markets.synthetic.chain import stationary
 from regimes.base import Observations, RegimeError, RegimeModel
-from regimes.hmm_fit import Parameters, Sample, Search, StickyPrior, climb, search
+from regimes.hmm_fit import Parameters, RegimePrior, Sample, Search, StickyPrior, climb, search
 from regimes.hmm_model import GaussianHMM, MarkovSwitching, StudentHMM, SwitchingRegression
 
 __all__ = [
@@ -99,7 +99,8 @@ class SwitchingConfig(ABC):
             model = _model(form, train, sample.restore(search(sample, plan, seed)))
             return model.permuted(np.argsort(model.volatility, kind="stable").astype(np.int64))
         start = sample.scale(_warm_parameters(form, train, warm, plan))
-        found, _ = climb(sample, start, replace(plan, max_iterations=self.warm_iterations))
+        few = replace(plan, max_iterations=self.warm_iterations)
+        found, _ = climb(sample, start, few, RegimePrior.around(start))
         return _model(form, train, sample.restore(found))
 
     def _degrees(

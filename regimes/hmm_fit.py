@@ -5,9 +5,11 @@ Prior (in units in which every column has centre 0 and scale 1, so that units do
 - rows of the transition matrix: a Dirichlet law whose mode adds pseudo-transitions to the counts,
   most of them on the diagonal (the "sticky" prior; Fox, Sudderth, Jordan & Willsky 2011, Annals of
   Applied Statistics 5, eq. 4, with a finite number of regimes);
-- scatters and coefficients: the conjugate normal-inverse-Wishart law, worth one bar, around no
-  loadings and a scatter of one tenth. It keeps a regime that no bar belongs to finite, and a
-  scatter above 0 however alike the regime's bars are.
+- scatters and coefficients: the conjugate normal-inverse-Wishart law, of a fresh fit worth one
+  bar, around no loadings and one tenth of the correlations of the series. It keeps a regime that no
+  bar belongs to finite, and a scatter above 0 however alike the regime's bars are. A warm fit
+  centres it on the model before with a larger weight: a regime that the span does not show stays
+  what it was.
 
 The maximisation step adds the prior to the moments, and is exact; the weights of the t
 distribution are those of Peel & McLachlan (2000), Statistics and Computing 10. The objective
@@ -24,12 +26,14 @@ import numpy as np
 from regimes.base import Array, Observations, RegimeError
 from regimes.hmm_kernel import Law, Moments, Room, expect, law_of
 
-__all__ = ["Parameters", "Sample", "Search", "StickyPrior", "climb", "search"]
+__all__ = ["Parameters", "RegimePrior", "Sample", "Search", "StickyPrior", "climb", "search"]
 
 PRIOR_BARS = 1.0
 """Weight of the prior of coefficients and scatter, bars."""
+WARM_BARS = 50.0
+"""Its weight where it is the model before, bars."""
 PRIOR_SCATTER = 0.1
-"""Its scatter, part of the sample's."""
+"""Its scatter, part of the correlations of the sample."""
 COLLINEAR = 1e-10
 """Smallest eigenvalue of a correlation matrix that is not taken for zero."""
 CONSTANT = 1e-13
@@ -83,6 +87,33 @@ class StickyPrior:
 
 
 @dataclass(frozen=True, eq=False)
+class RegimePrior:
+    """What is believed of coefficients and scatters before the sample is seen."""
+
+    loading_KDP: Array
+    """Mode of the coefficients."""
+    scatter_KDD: Array
+    """Mode of the scatters."""
+    bars: float
+    """Weight."""
+
+    @classmethod
+    def around(cls, parameters: "Parameters") -> "RegimePrior":
+        """Return the prior of a fit that begins at a model."""
+        return cls(parameters.loading_KDP, parameters.scatter_KDD, WARM_BARS)
+
+    def moments(self) -> Array:
+        """Return what it adds to the moments, (K, Q, Q): those of `bars` rows like its modes."""
+        regimes, size, inputs = self.loading_KDP.shape
+        moment_KQQ: Array = np.tile(np.eye(inputs + size), (regimes, 1, 1))
+        turned_KPD = self.loading_KDP.swapaxes(1, 2)
+        moment_KQQ[:, inputs:, :inputs] = self.loading_KDP
+        moment_KQQ[:, :inputs, inputs:] = turned_KPD
+        moment_KQQ[:, inputs:, inputs:] = self.loading_KDP @ turned_KPD + self.scatter_KDD
+        return self.bars * moment_KQQ
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A training span in units in which every column has centre 0 and scale 1.
 
@@ -96,6 +127,8 @@ class Sample:
     """Medians of the columns [x, y], (M + D,)."""
     scale_R: Array
     """Their scales."""
+    correlation_DD: Array
+    """Correlations of the series."""
 
     @classmethod
     def of(cls, train: Observations, num_regimes: int) -> "Sample":
@@ -117,9 +150,16 @@ class Sample:
         names += [f"series {index}" for index in range(train.y_TD.shape[1])]
         centre_R, scale_R = _robust_scale(seen_NR, names)
         scaled_TR = (rows_TR - centre_R) / scale_R
-        _refuse_collinear(scaled_TR[train.seen], names)
+        correlation_RR = _correlations(scaled_TR[train.seen], names)
         scaled = Observations(scaled_TR[:, regressors:], scaled_TR[:, :regressors])
-        return cls(scaled, centre_R, scale_R)
+        return cls(scaled, centre_R, scale_R, correlation_RR[regressors:, regressors:])
+
+    def prior(self, num_regimes: int) -> RegimePrior:
+        """Return the prior of a fresh fit."""
+        size = len(self.correlation_DD)
+        inputs = 1 + len(self.centre_R) - size
+        scatter_KDD = np.tile(PRIOR_SCATTER * self.correlation_DD, (num_regimes, 1, 1))
+        return RegimePrior(np.zeros((num_regimes, size, inputs)), scatter_KDD, PRIOR_BARS)
 
     def restore(self, parameters: Parameters) -> Parameters:
         """Return scaled parameters in the units of the training span."""
@@ -169,8 +209,16 @@ def search(sample: Sample, plan: Search, seed: int) -> Parameters:
     return best
 
 
-def climb(sample: Sample, start: Parameters, plan: Search) -> tuple[Parameters, list[float]]:
+def climb(
+    sample: Sample, start: Parameters, plan: Search, prior: RegimePrior | None = None
+) -> tuple[Parameters, list[float]]:
     """Maximise the posterior from starting values.
+
+    Args:
+        sample: the training span.
+        start: where to begin.
+        plan: how far to go.
+        prior: of coefficients and scatters; None = that of a fresh fit.
 
     Returns:
         The best parameters, and the objective (log likelihood + log prior, up to a constant) at
@@ -194,12 +242,13 @@ def climb(sample: Sample, start: Parameters, plan: Search) -> tuple[Parameters, 
         row_Q=np.empty(columns),
     )
     prior_KK = plan.prior.counts(regimes)
+    prior = prior if prior is not None else sample.prior(regimes)
     heights: list[float] = []
     now = best = start
     for _ in range(plan.max_iterations + 1):
         try:
-            height = expect(y_TD, x_TM, now.law, room, moments) + _log_prior(now, prior_KK)
-            following = _maximise(moments, prior_KK, plan.nu, size)
+            height = expect(y_TD, x_TM, now.law, room, moments) + _log_prior(now, prior_KK, prior)
+            following = _maximise(moments, prior_KK, prior, plan.nu)
         except np.linalg.LinAlgError as error:
             raise RegimeError("fit: diverged, a scatter is not positive definite") from error
         if not math.isfinite(height):
@@ -216,35 +265,33 @@ def climb(sample: Sample, start: Parameters, plan: Search) -> tuple[Parameters, 
     return best, heights
 
 
-def _maximise(moments: Moments, prior_KK: Array, nu: float, size: int) -> Parameters:
+def _maximise(moments: Moments, prior_KK: Array, prior: RegimePrior, nu: float) -> Parameters:
     """Return the parameters that maximise the expected log posterior.
 
-    With the prior added to the diagonal of the moments M, B = M_yz M_zz^-1 and the scatter is the
-    rest M_yy - B M_zy over the mass.
+    With the prior added to the moments M, B = M_yz M_zz^-1 and the scatter is the rest
+    M_yy - B M_zy over the mass.
     """
-    inputs = moments.moment_KQQ.shape[1] - size
-    prior_Q = np.full(inputs + size, PRIOR_BARS)
-    prior_Q[inputs:] *= PRIOR_SCATTER
-    moment_KQQ = moments.moment_KQQ + np.diag(prior_Q)
+    inputs = prior.loading_KDP.shape[2]
+    moment_KQQ = moments.moment_KQQ + prior.moments()
     cross_KPD = moment_KQQ[:, :inputs, inputs:]
-    loading_KDP = np.linalg.solve(moment_KQQ[:, :inputs, :inputs], cross_KPD).swapaxes(1, 2)
+    loading_KDP: Array = np.linalg.solve(moment_KQQ[:, :inputs, :inputs], cross_KPD).swapaxes(1, 2)
     rest_KDD = moment_KQQ[:, inputs:, inputs:] - loading_KDP @ cross_KPD
     scatter_KDD = 0.5 * (rest_KDD + rest_KDD.swapaxes(1, 2))
-    scatter_KDD /= (moments.mass_K + PRIOR_BARS)[:, None, None]
+    scatter_KDD /= (moments.mass_K + prior.bars)[:, None, None]
     counts_KK = moments.count_KK + prior_KK
     transition_KK = counts_KK / counts_KK.sum(axis=1, keepdims=True)
     return Parameters(transition_KK, loading_KDP, scatter_KDD, nu)
 
 
-def _log_prior(parameters: Parameters, prior_KK: Array) -> float:
+def _log_prior(parameters: Parameters, prior_KK: Array, prior: RegimePrior) -> float:
     """Return the log prior up to a constant."""
-    loading_KDP, scatter_KDD = parameters.loading_KDP, parameters.scatter_KDD
-    spread_KDD = PRIOR_BARS * (loading_KDP @ loading_KDP.swapaxes(1, 2))
-    spread_KDD += PRIOR_BARS * PRIOR_SCATTER * np.eye(scatter_KDD.shape[1])
+    scatter_KDD = parameters.scatter_KDD
+    moved_KDP = parameters.loading_KDP - prior.loading_KDP
+    spread_KDD = prior.bars * (moved_KDP @ moved_KDP.swapaxes(1, 2) + prior.scatter_KDD)
     trace_K = np.trace(np.linalg.solve(scatter_KDD, spread_KDD), axis1=1, axis2=2)
     log_det_K = np.linalg.slogdet(scatter_KDD).logabsdet
     sticky = float((prior_KK * np.log(parameters.transition_KK)).sum())
-    return sticky - 0.5 * float((PRIOR_BARS * log_det_K + trace_K).sum())
+    return sticky - 0.5 * float((prior.bars * log_det_K + trace_K).sum())
 
 
 def _starting_values(
@@ -273,7 +320,7 @@ def _starting_values(
     share_NK = (label_N[:, None] == np.arange(regimes)).astype(np.float64)
     moment_KQQ = np.einsum("nk,np,nq->kpq", share_NK, rows_NQ, rows_NQ, optimize=True)
     moments = Moments(moment_KQQ, share_NK.sum(axis=0), np.zeros((regimes, regimes)))
-    return _maximise(moments, plan.prior.counts(regimes), plan.nu, y_ND.shape[1])
+    return _maximise(moments, plan.prior.counts(regimes), sample.prior(regimes), plan.nu)
 
 
 def _trailing_volatility(y_ND: Array, window: int) -> Array:
@@ -313,21 +360,24 @@ def _robust_scale(seen_NR: Array, names: list[str]) -> tuple[Array, Array]:
     return centre_R, scale_R
 
 
-def _refuse_collinear(scaled_NR: Array, names: list[str]) -> None:
-    """Refuse columns of which one follows linearly from the others.
+def _correlations(scaled_NR: Array, names: list[str]) -> Array:
+    """Return the correlations of the columns.
 
     Raises:
-        RegimeError: there are such columns.
+        RegimeError: one column follows linearly from the others.
     """
     unit_NR = scaled_NR - scaled_NR.mean(axis=0)
     unit_NR /= np.sqrt((unit_NR**2).mean(axis=0))
-    value_R, vector_RR = np.linalg.eigh(unit_NR.T @ unit_NR / len(unit_NR))
+    correlation_RR: Array = unit_NR.T @ unit_NR / len(unit_NR)
+    np.fill_diagonal(correlation_RR, 1.0)
+    value_R, vector_RR = np.linalg.eigh(correlation_RR)
     if value_R[0] < COLLINEAR:
         involved = [names[column] for column in np.flatnonzero(np.abs(vector_RR[:, 0]) > 1e-3)]
         raise RegimeError(
             f"train: expected columns that do not follow from each other, found collinear ones: "
             f"{', '.join(involved)}"
         )
+    return correlation_RR
 
 
 def _rescale(parameters: Parameters, centre_R: Array, scale_R: Array) -> Parameters:

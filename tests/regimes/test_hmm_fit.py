@@ -24,6 +24,7 @@ from regimes.hmm import (
     choose_num_regimes,
     held_out_log_likelihood,
 )
+from regimes.online import OnlineDetector, Schedule
 
 DRIFT_K = np.array([0.0008, 0.0, -0.0015])
 VOLATILITY_K = np.array([0.007, 0.011, 0.022])
@@ -423,3 +424,37 @@ def test_configurations_are_checked_and_written_as_json(config: SwitchingConfig)
     if not isinstance(config, GaussianHMMConfig):
         with pytest.raises(ValidationError, match="greater than 2"):
             adapter.validate_python({"nu": 2.0})
+
+
+def test_nearly_collinear_series_say_what_they_say_one_by_one() -> None:
+    random = np.random.default_rng(12)
+    scale_T = np.repeat([0.006, 0.02, 0.006, 0.02], 200)
+    first_T = scale_T * random.standard_normal(800)
+    second_T = scale_T * random.standard_normal(800)
+    apart = np.stack([first_T, second_T], axis=1)
+    close = np.stack([first_T, 2.0 * first_T + 1e-4 * second_T], axis=1)
+    config = GaussianHMMConfig(num_regimes=2, restarts=2)
+    one, two = (
+        config.fit(Observations.of(y_TD)).filter(Observations.of(y_TD)) for y_TD in (apart, close)
+    )
+    np.testing.assert_allclose(one, two, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", [GaussianHMMConfig, StudentHMMConfig])
+def test_a_regime_that_left_the_window_stays_what_it_was(
+    kind: type[GaussianHMMConfig | StudentHMMConfig],
+) -> None:
+    random = np.random.default_rng(13)
+    scale_T = np.repeat(
+        [0.006, 0.03, 0.006, 0.03, 0.006, 0.03, 0.006], [300, 150, 300, 150, 100, 150, 1500]
+    )
+    y_T = scale_T * random.standard_normal(len(scale_T))
+    online = OnlineDetector(kind(num_regimes=2), Schedule(every=125, window=800))
+    online.fit(y_T[:1000], until=1000)
+    before = online.model.volatility
+    online.filter(y_T)
+    assert len(online.events) == 13
+    assert all(event.accepted for event in online.events), online.events
+    assert online.ids == (0, 1)
+    np.testing.assert_allclose(online.model.volatility, before, rtol=0.15)
+    assert online.filter(0.03 * random.standard_normal(30))[10:, 1].mean() > 0.9
