@@ -274,7 +274,8 @@ def _maximise(moments: Moments, prior_KK: Array, prior: RegimePrior, nu: float) 
     inputs = prior.loading_KDP.shape[2]
     moment_KQQ = moments.moment_KQQ + prior.moments()
     cross_KPD = moment_KQQ[:, :inputs, inputs:]
-    loading_KDP: Array = np.linalg.solve(moment_KQQ[:, :inputs, :inputs], cross_KPD).swapaxes(1, 2)
+    turned_KPD = np.asarray(np.linalg.solve(moment_KQQ[:, :inputs, :inputs], cross_KPD), np.float64)
+    loading_KDP = turned_KPD.swapaxes(1, 2)
     rest_KDD = moment_KQQ[:, inputs:, inputs:] - loading_KDP @ cross_KPD
     scatter_KDD = 0.5 * (rest_KDD + rest_KDD.swapaxes(1, 2))
     scatter_KDD /= (moments.mass_K + prior.bars)[:, None, None]
