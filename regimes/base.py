@@ -136,7 +136,10 @@ class RegimeModel(Protocol):
         ...
 
     def start(self) -> Array:
-        """State (S,) of a filter that has seen nothing; a new array."""
+        """State (S,) of a filter that has seen nothing; a new array.
+
+        The first K numbers of every state are probabilities of the regimes.
+        """
         ...
 
     def advance(self, state_S: Array, y_D: Array, x_M: Array) -> Array:

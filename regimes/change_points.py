@@ -30,6 +30,9 @@ from regimes.trailing_model import ArrayModel
 
 __all__ = ["BOCPDConfig", "BOCPDModel"]
 
+LONGEST = 2000
+"""Longest run length that can be told apart, bars."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BOCPDModel(ArrayModel):
@@ -66,8 +69,12 @@ class BOCPDModel(ArrayModel):
                 "bocpd: expected a hazard in (0, 1), scale and kappa > 0 and alpha > 1, found "
                 f"{self.hazard}, {self.scale}, {self.kappa}, {self.alpha}"
             )
-        if self.longest < 1 or self.longest != round(float(self.longest)):
-            raise RegimeError(f"bocpd: longest: expected a whole number >= 1, found {self.longest}")
+        if not 1 <= self.longest <= LONGEST or self.longest != round(float(self.longest)):
+            raise RegimeError(
+                f"bocpd: longest: expected a whole number in [1, {LONGEST}], found {self.longest}"
+            )
+        if self.mean_KF.shape[1] != 2:
+            raise RegimeError(f"bocpd: mean_KF: expected 2 statistics, found {self.mean_KF.shape}")
         law = run_law(
             float(self.centre),
             float(self.scale),
@@ -140,7 +147,7 @@ class BOCPDConfig:
     """Number of regimes of the map."""
     expected_run: Annotated[float, Gt(1.0), Le(1e6)] = 100.0
     """Bars between changes: the inverse of the hazard."""
-    max_run: Annotated[int, Ge(10), Le(2000)] = 300
+    max_run: Annotated[int, Ge(10), Le(LONGEST)] = 300
     """Longest run length that is told apart, in bars; the time of a bar grows with it."""
     prior_bars: Annotated[float, Gt(0.0), Le(1e6)] = 10.0
     """Weight in bars of the training span's mean as the prior mean of a run, kappa_0."""
@@ -166,13 +173,17 @@ class BOCPDConfig:
             RegimeError: too few bars, a constant series, collinear series, or a map that did not
                 converge.
         """
+        before = BOCPDModel.warm(warm)
+        if before is not None and before.num_regimes != self.num_regimes:
+            raise RegimeError(
+                f"warm: expected {self.num_regimes} regimes, found {before.num_regimes}"
+            )
         y_ND = training_rows(train, 50 + 20 * self.num_regimes)
         centre, scale = mean_scale(y_ND)
         prior = (self.prior_bars, self.prior_shape)
         law = run_law(centre, scale, 1.0 / self.expected_run, prior, self.max_run)
         # The first bars' runs are short because the series is.
         summary_NF = _summaries(y_ND, law)[50:]
-        before = warm if isinstance(warm, BOCPDModel) else None
         mixture = self._fitted_map(summary_NF, before, seed)
         num_regimes = len(mixture.means_)
         model = described(
@@ -207,7 +218,7 @@ class BOCPDConfig:
         )
         if before is not None:
             root_KFF = before.root_KFF
-            mixture.n_components, mixture.n_init = len(root_KFF), 1
+            mixture.n_init = 1
             mixture.means_init = before.mean_KF
             mixture.precisions_init = root_KFF @ root_KFF.transpose(0, 2, 1)
             log_weight_K = before.offset_K - _log_det(root_KFF)

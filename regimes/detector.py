@@ -131,6 +131,13 @@ class Detector:
                 f"state: expected a filter of shape {expected_S} and a belief of {expected_K}, "
                 f"found {state.filter_S.shape} and {state.belief_K.shape}"
             )
+        first_K = state.filter_S[: self.model.num_regimes]
+        sound = probabilities(first_K) and probabilities(state.belief_K)
+        if not (sound and np.isfinite(state.filter_S).all()):
+            raise RegimeError(
+                "state: expected finite numbers of a filter and a belief of probabilities, found "
+                f"{state.filter_S} and {state.belief_K}"
+            )
         self._filter_S = state.filter_S.copy()
         self._belief_K = state.belief_K.copy()
         self._bars, self._fallen = state.bars, state.fallen

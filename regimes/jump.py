@@ -163,18 +163,19 @@ class JumpConfig:
             RegimeError: too few bars, a constant series, collinear series, or a statistic that
                 does not vary.
         """
+        before = JumpModel.warm(warm)
         half_lives = self._half_lives
         skip = round(max(bars for _, bars in half_lives))
         y_ND = training_rows(train, 2 * skip + 20 * self.num_regimes)
         unit = mean_scale(y_ND)[1]
         code_F = np.array([float(code) for code, _ in half_lives])
         decay_F = np.array([0.5 ** (1.0 / bars) for _, bars in half_lives])
+        if before is not None:
+            self._require_alike(before, code_F)
         raw_NF = _statistics(y_ND, unit, code_F, decay_F)[skip:]
         scaling = _Scaling.of(raw_NF)
         scaled_NF = scaling.applied(raw_NF)
-        start_KF = None
-        if isinstance(warm, JumpModel) and np.array_equal(warm.code_F, code_F):
-            start_KF = scaling.rescaled(warm.mean_KF, warm)
+        start_KF = None if before is None else scaling.rescaled(before.mean_KF, before)
         mean_KF, vertex_NK, penalty_NN = self._fitted(scaled_NF, start_KF, seed)
         num_regimes = len(mean_KF)
         model = described(
@@ -197,6 +198,19 @@ class JumpConfig:
             train,
         )
         return model if start_KF is not None else model.ordered()
+
+    def _require_alike(self, before: JumpModel, code_F: Array) -> None:
+        """Refuse to begin at a model of other statistics, or of more regimes.
+
+        Raises:
+            RegimeError: it is such a model.
+        """
+        alike = np.array_equal(before.code_F, code_F)
+        if not alike or before.num_regimes > self.num_regimes:
+            raise RegimeError(
+                f"warm: expected <= {self.num_regimes} regimes of the statistics {code_F}, found "
+                f"{before.num_regimes} of {before.code_F}"
+            )
 
     def _fitted(
         self, scaled_NF: Array, start_KF: Array | None, seed: int

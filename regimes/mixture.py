@@ -21,6 +21,8 @@ from regimes.mixture_kernel import run_returns, run_trailing
 from regimes.trailing import (
     described,
     mean_scale,
+    require_window_state,
+    require_windows,
     training_rows,
     window_features,
     window_memory,
@@ -63,8 +65,10 @@ class DPGMMModel(ArrayModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         features = self.mean_KF.shape[1]
-        if self.windows_W.shape != (2,) or (self.trailing and features != 4):
-            raise RegimeError("dpgmm: expected two windows, and four features of trailing ones")
+        if not np.array_equal(self.windows_W, RETURNS_WINDOWS):
+            require_windows(self.kind, self.windows_W)
+        if self.trailing and features != 4:
+            raise RegimeError(f"dpgmm: mean_KF: expected four features, found {features}")
         if self.standard_XF.shape != (2, features) or not (self.standard_XF[1] > 0.0).all():
             raise RegimeError(f"dpgmm: standard_XF: expected deviations > 0: {self.standard_XF}")
         if self.scale_P.shape != (2,) or not self.scale_P[1] > 0.0:
@@ -75,7 +79,12 @@ class DPGMMModel(ArrayModel):
     @property
     def trailing(self) -> bool:
         """Whether the mixture reads trailing statistics; else returns."""
-        return bool(self.windows_W[1] > 0.0)
+        return bool(self.windows_W.any())
+
+    @property
+    def inputs(self) -> tuple[str, int]:
+        """What it reads, see `DPGMMConfig.inputs`, and the number of features."""
+        return "trailing" if self.trailing else "returns", self.mean_KF.shape[1]
 
     @property
     def memory(self) -> int:
@@ -91,6 +100,10 @@ class DPGMMModel(ArrayModel):
     def standard(self) -> Standard:
         """The standardisation of the features."""
         return Standard(self.standard_XF[0], self.standard_XF[1])
+
+    def _check_state(self, state_S: Array) -> None:
+        if self.trailing:
+            require_window_state(self.kind, state_S, self.num_regimes, self.windows_W)
 
     def _run(self, y_TD: Array, state_S: Array, belief_TK: Array) -> None:
         features = self.mean_KF.shape[1]
@@ -165,9 +178,11 @@ class DPGMMConfig:
         centre, scale = mean_scale(y_ND)
         points_NF = window_features(y_ND, windows_W, centre, scale) if trailing else y_ND
         standard = Standard.of(points_NF)
-        before = warm if isinstance(warm, DPGMMModel) and warm.trailing == trailing else None
-        start = None
-        if before is not None and before.mean_KF.shape[1] == points_NF.shape[1]:
+        before, start = DPGMMModel.warm(warm), None
+        if before is not None:
+            found, expected = before.inputs, (self.inputs, points_NF.shape[1])
+            if found != expected:
+                raise RegimeError(f"warm: expected inputs and features {expected}, found {found}")
             start = before.components.moved(before.standard, standard)
         settings = MixtureSettings(
             self.max_components, self.concentration, self.least_weight, self.num_starts

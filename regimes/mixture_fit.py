@@ -57,6 +57,11 @@ class Standard:
             )
         return standard
 
+    @classmethod
+    def none(cls, features: int) -> "Standard":
+        """The one that changes nothing."""
+        return cls(np.zeros(features), np.ones(features))
+
     def applied(self, points_NF: Array) -> Array:
         """Standardised points."""
         scaled_NF: Array = (points_NF - self.shift_F) / self.spread_F
@@ -148,7 +153,7 @@ def _begin_at(mixture: BayesianGaussianMixture, start: Components, points_NF: Ar
     extra = mixture.n_components - len(start)
     if extra < 0:
         raise RegimeError(
-            f"warm start: expected <= {mixture.n_components} components, found {len(start)}"
+            f"warm: expected <= {mixture.n_components} components, found {len(start)}"
         )
     count_K = np.concatenate((size * start.weight_K, np.zeros(extra)))
     behind_K = np.cumsum(count_K[::-1])[::-1] - count_K

@@ -17,6 +17,7 @@ import pydantic
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict
 
+from markets.synthetic.chain import stationary
 from regimes.base import Array, Observations, RegimeError, RegimeModel
 from regimes.hmm_kernel import Law, Moments, Room, expect, filter_rows, law_of
 from regimes.mixture_fit import Components, MixtureSettings, Standard, fitted_components
@@ -62,6 +63,16 @@ class StickyDPGMMModel(ArrayModel):
         except np.linalg.LinAlgError as error:
             raise RegimeError(f"sticky_dpgmm: covariance_KDE: {error}") from error
         object.__setattr__(self, "_law", law)
+
+    def components(self, series: int) -> Components:
+        """The emissions in units of the returns.
+
+        Raises:
+            RegimeError: they are of another number of series.
+        """
+        if self.mean_KD.shape[1] != series:
+            raise RegimeError(f"warm: expected {series} series, found {self.mean_KD.shape[1]}")
+        return Components(self.weight_K, self.weight_K, self.mean_KD, self.covariance_KDE)
 
     def _run(self, y_TD: Array, state_S: Array, belief_TK: Array) -> None:
         law: Law = self._law  # type: ignore[attr-defined]
@@ -109,11 +120,9 @@ class StickyDPGMMConfig:
         """
         y_ND = training_rows(train, 10 * self.max_components)
         standard = Standard.of(y_ND)
-        start = None
-        if isinstance(warm, StickyDPGMMModel) and warm.mean_KD.shape[1] == y_ND.shape[1]:
-            plain = Standard(np.zeros(y_ND.shape[1]), np.ones(y_ND.shape[1]))
-            before = Components(warm.weight_K, warm.weight_K, warm.mean_KD, warm.covariance_KDE)
-            start = before.moved(plain, standard)
+        before, start = StickyDPGMMModel.warm(warm), None
+        if before is not None:
+            start = before.components(y_ND.shape[1]).moved(Standard.none(y_ND.shape[1]), standard)
         settings = MixtureSettings(
             self.max_components, self.concentration, self.least_weight, self.num_starts
         )
@@ -161,13 +170,3 @@ class StickyDPGMMConfig:
         if not np.isfinite(transition_KK).all():
             raise RegimeError("sticky_dpgmm: the transition matrix diverged")
         return transition_KK
-
-
-def stationary(transition_KK: Array) -> Array:
-    """Stationary distribution of a matrix of positive transition probabilities, (K,)."""
-    count = len(transition_KK)
-    system_LK = np.concatenate((transition_KK.T - np.eye(count), np.ones((1, count))))
-    target_L = np.concatenate((np.zeros(count), [1.0]))
-    solution_K = np.clip(np.linalg.lstsq(system_LK, target_L)[0], 0.0, None)
-    share_K: Array = solution_K / solution_K.sum()
-    return share_K

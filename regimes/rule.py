@@ -26,6 +26,8 @@ from regimes.base import Array, Observations, RegimeError, RegimeModel
 from regimes.trailing import (
     described,
     mean_scale,
+    require_window_state,
+    require_windows,
     standard_mean,
     training_rows,
     window_features,
@@ -91,8 +93,9 @@ class RuleModel(ArrayModel):
         super().__post_init__()
         if sorted(self.code_K) != [0.0, 1.0, 2.0, 3.0]:
             raise RegimeError(f"rule: code_K: expected 0, 1, 2, 3 in some order: {self.code_K}")
-        if self.windows_W.shape != (2,) or self.limits_P.shape != (4,):
-            raise RegimeError("rule: expected two windows and four limits")
+        require_windows(self.kind, self.windows_W)
+        if self.limits_P.shape != (4,):
+            raise RegimeError(f"rule: limits_P: expected four limits, found {self.limits_P}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,6 +106,9 @@ class RuleModel(ArrayModel):
     def memory(self) -> int:
         """Numbers of state after the belief: two windows."""
         return window_memory(int(self.windows_W[0]), int(self.windows_W[1]))
+
+    def _check_state(self, state_S: Array) -> None:
+        require_window_state(self.kind, state_S, self.num_regimes, self.windows_W)
 
     def _run(self, y_TD: Array, state_S: Array, belief_TK: Array) -> None:
         scratch_F = np.empty(4)
@@ -147,10 +153,11 @@ class RuleConfig:
         nowhere else, and keeps the order of `warm`.
 
         Raises:
-            RegimeError: fewer observed bars than twice the return window, a constant series or
-                collinear series.
+            RegimeError: fewer observed bars than twice the return window, a constant series,
+                collinear series, or a warm model of another kind.
         """
         del seed
+        before = RuleModel.warm(warm)
         y_ND = training_rows(train, 2 * self.return_window)
         fast, slow = self.volatility_window, self.return_window
         centre, scale = mean_scale(y_ND)
@@ -173,6 +180,6 @@ class RuleConfig:
             ),
             train,
         )
-        if isinstance(warm, RuleModel):
-            return model.permuted(warm.code_K.astype(np.int64))
+        if before is not None:
+            return model.permuted(before.code_K.astype(np.int64))
         return model.ordered()

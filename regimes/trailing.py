@@ -26,6 +26,8 @@ __all__ = [
     "described",
     "mean_scale",
     "quiet_fit",
+    "require_window_state",
+    "require_windows",
     "standard_mean",
     "training_rows",
     "window_features",
@@ -37,6 +39,8 @@ BOUND = 1e6
 """Largest standardised observation, in standard deviations of the training span."""
 FLOOR = 1e-3
 """Smallest trailing volatility, in standard deviations of the training span."""
+LONGEST = 1000
+"""Longest window, bars."""
 COLLINEAR = 1e-10
 """Least eigenvalue of the correlation matrix of series that are not collinear."""
 
@@ -104,6 +108,35 @@ def standard_mean(y_TD: Array, row: int, centre: float, scale: float) -> float:
 def window_memory(fast: int, slow: int) -> int:
     """Numbers of state of `window_statistics`."""
     return ring_size(fast) + ring_size(slow)
+
+
+def require_windows(kind: str, windows_W: Array) -> None:
+    """Refuse windows of a stored model that no configuration has.
+
+    Raises:
+        RegimeError: not two whole numbers of bars within the limits.
+    """
+    fits = windows_W.shape == (2,) and (windows_W == np.round(windows_W)).all()
+    if not (fits and (windows_W >= 2.0).all() and (windows_W <= LONGEST).all()):
+        raise RegimeError(
+            f"{kind}: windows_W: expected two windows of 2 to {LONGEST} bars, found {windows_W}"
+        )
+
+
+def require_window_state(kind: str, state_S: Array, at: int, windows_W: Array) -> None:
+    """Refuse a state in which the windows of `window_statistics` have no such places.
+
+    Raises:
+        RegimeError: a number of values kept, or the place of the next, is out of range.
+    """
+    for window in (int(windows_W[0]), int(windows_W[1])):
+        kept, place = float(state_S[at]), float(state_S[at + 1])
+        if not (0.0 <= kept <= window and 0.0 <= place < window):
+            raise RegimeError(
+                f"{kind}: state: expected a place in a window of {window} bars, found {place} "
+                f"with {kept} kept"
+            )
+        at += ring_size(window)
 
 
 @separate

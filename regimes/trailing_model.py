@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from regimes.base import Array, Observations, RegimeError
+from regimes.base import Array, Observations, RegimeError, RegimeModel
 
 __all__ = ["ArrayModel"]
 
@@ -69,6 +69,17 @@ class ArrayModel:
                 )
         if not np.isfinite(values).all():
             raise RegimeError(f"{self.kind}: {name}: expected finite numbers, found {values}")
+
+    @classmethod
+    def warm(cls, model: RegimeModel | None) -> Self | None:
+        """The model that a warm fit begins at; None for a fresh fit.
+
+        Raises:
+            RegimeError: a model of another kind.
+        """
+        if model is None or isinstance(model, cls):
+            return model
+        raise RegimeError(f"warm: expected a {cls.kind} model, found {model.kind}")
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
@@ -135,7 +146,11 @@ class ArrayModel:
                 f"{self.kind}: expected a state of {size} floats, found {state_S.dtype} of shape "
                 f"{state_S.shape}"
             )
+        self._check_state(state_S)
         self._run(y_TD, state_S, belief_TK)
+
+    def _check_state(self, state_S: Array) -> None:
+        """Refuse a state whose numbers compiled code would take for places out of range."""
 
     def _run(self, y_TD: Array, state_S: Array, belief_TK: Array) -> None:
         """Take in T bars, change the state and write the beliefs."""

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from regimes.base import Array, Observations, RegimeError
-from regimes.mixture_sticky import StickyDPGMMConfig, StickyDPGMMModel, stationary
+from regimes.mixture_sticky import StickyDPGMMConfig, StickyDPGMMModel
 from tests.regimes.test_mixture import accuracy, three_regimes
 
 
@@ -80,10 +80,6 @@ def test_a_memory_helps_the_mixture() -> None:
     markets = [three_regimes(seed) for seed in range(2)]
     config = StickyDPGMMConfig(max_components=3)
     assert np.mean([accuracy(config.fit(market.train), market) for market in markets]) > 0.58
-
-
-def test_the_stationary_shares_of_a_chain() -> None:
-    np.testing.assert_allclose(stationary(np.array([[0.9, 0.1], [0.3, 0.7]])), [0.75, 0.25])
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e300])

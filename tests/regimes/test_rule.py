@@ -83,7 +83,7 @@ def test_stored_codes_and_windows_are_checked() -> None:
     arrays = QUICK.fit(Observations.of(seasons())).to_arrays()
     with pytest.raises(RegimeError, match="code_K: expected 0, 1, 2, 3"):
         RuleModel.from_arrays({**arrays, "code_K": np.zeros(4)})
-    with pytest.raises(RegimeError, match="two windows and four limits"):
+    with pytest.raises(RegimeError, match="limits_P: expected four"):
         RuleModel.from_arrays({**arrays, "limits_P": np.ones(3)})
     with pytest.raises(ValueError, match="return_window: expected >= volatility_window = 30"):
         RuleConfig(volatility_window=30, return_window=20)
