@@ -172,7 +172,8 @@ def score_regimes(belief_TK: Array, regime_T: Labels) -> RegimeScores:
     """
     num_regimes = belief_TK.shape[1]
     _require(belief_TK, regime_T, num_regimes)
-    if not np.isfinite(belief_TK).all() or (np.abs(belief_TK.sum(axis=1) - 1.0) > 1e-6).any():
+    sums_T = belief_TK.sum(axis=1)
+    if not ((belief_TK >= 0.0).all() and (np.abs(sums_T - 1.0) <= 1e-6).all()):
         raise ValueError("belief: expected rows of probabilities that sum to 1, found others")
     rows = np.arange(len(regime_T))
     chosen_T = belief_TK.argmax(axis=1)
@@ -191,7 +192,7 @@ def score_regimes(belief_TK: Array, regime_T: Labels) -> RegimeScores:
         brier=float(np.square(belief_TK - np.eye(num_regimes)[regime_T]).sum(axis=1).mean()),
         calibration_error=calibration_error(belief_TK, regime_T),
         delays=detection_delays(belief_TK, regime_T),
-        false_alarms=alarms / switches if switches else float("nan"),
+        false_alarms=float(alarms / switches) if switches else float("nan"),
         log_score_T=log_score_T,
     )
 

@@ -42,6 +42,7 @@ class TestScores:
         squares = [2 * 0.2**2, 2 * 0.6**2, 2 * 0.3**2, 2 * 0.995**2]
         assert scores.brier == pytest.approx(np.mean(squares))
         assert scores.false_alarms == 2.0
+        assert {type(value) for value in scores.figures().values()} == {float}
 
     def test_constant_frequencies_have_no_skill(self) -> None:
         frequency = np.bincount(REGIME_T) / len(REGIME_T)
@@ -59,6 +60,7 @@ class TestScores:
             (np.full((3, 2), np.nan), [0, 1, 1], "rows of probabilities"),
             (certain(REGIME_T), [0, 1], "one row for each of 2 bars"),
             (certain(REGIME_T)[:2], [0, 2], r"numbers in \[0, 2\)"),
+            (np.array([[1.5, -0.5], [0.5, 0.5]]), [0, 1], "rows of probabilities"),
         ],
     )
     def test_bad_input(self, belief: np.ndarray, regime: list[int], message: str) -> None:
