@@ -106,7 +106,10 @@ def regime_block(
     # Told once, by the task, instead of one by one.
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", RegimeWarning)
-        beliefs = detector.beliefs(seen)
+        try:
+            beliefs = detector.beliefs(seen)
+        except RegimeError as error:
+            raise ConfigError(f"{REGIMES}: {error}") from error
     lost = _lost(told)
     names, values_TB = columns(beliefs, detector.detector.span.scale)
     return RegimeBlock(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from regimes.base import RegimeError
 from regimes.belief import names_of
 from regimes.config import RegimeConfig
 from regimes.hmm import StudentHMM, StudentHMMConfig
-from regimes.inputs import observations_of
+from regimes.inputs import InputConfig, observations_of
 from regimes.online import OnlineDetector
 from tests.features.random_markets import random_bars
 from training.checkpoint import CheckpointError, CheckpointStore, load
@@ -228,3 +229,13 @@ def test_a_run_with_the_oracle_of_a_market(tmp_path: Path) -> None:
     market = json.loads((tmp_path / "run" / "data.json").read_text())["market"]
     assert market["world"]["regime"] == "belief"
     assert (tmp_path / "run" / "evaluation" / "report.html").is_file()
+
+
+def test_a_detector_of_other_inputs_is_refused_with_its_file() -> None:
+    task = configuration("regime=rule").regime
+    assert isinstance(task, RegimeConfig)
+    bars = random_bars(num_bars=400, num_assets=2, trouble=False)
+    other = replace(task, inputs=InputConfig(series="assets"))
+    fitted = regime_block(other, bars, Rows(0, 300)).text
+    with pytest.raises(ConfigError, match=r"regimes\.json: rule: expected 2 series"):
+        regime_block(task, bars, Rows(0, 300), fitted)
