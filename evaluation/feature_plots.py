@@ -196,13 +196,13 @@ def _draw_prices(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     what = "Price, first bar = 1" if several else f"{history.symbols[0]}, close, splits taken out"
     axes.set_title(f"{what} (log scale)")
-    _draw_key(axes, history, colours)
+    _draw_key(axes, history, shown, colours)
     _mark_training(axes, history, times_T, shown)
     bare(axes)
 
 
-def _draw_key(axes: Axes, history: FeatureHistory, colours: list[str]) -> None:
-    """What the colours mean, beside the prices."""
+def _draw_key(axes: Axes, history: FeatureHistory, shown: slice, colours: list[str]) -> None:
+    """What the colours of that which is drawn mean, beside the prices."""
     names = history.symbols if len(history.symbols) > 1 else ()
     lines = [
         Line2D([], [], color=colour, label=name)
@@ -210,15 +210,22 @@ def _draw_key(axes: Axes, history: FeatureHistory, colours: list[str]) -> None:
     ]
     if len(names) > 1 and history.lines == (_MARKET,):
         lines.append(Line2D([], [], color=COLOURS["blue"], label="the feature"))
-    training = [
-        Patch(color=COLOURS["sky"], alpha=0.3, lw=0, label="90% of training values"),
-        Line2D([], [], color=COLOURS["sky"], linestyle="--", label="training median"),
-        Line2D([], [], color=COLOURS["ink"], linestyle=":", linewidth=0.9, label="training ends"),
-        Line2D([], [], color=COLOURS["vermilion"], label="values after it"),
-        Patch(color=COLOURS["grey"], alpha=0.3, lw=0, label="no value yet"),
-    ]
+    columns = range(len(history.columns))
+    drawn: list[Patch | Line2D] = []
+    if any(len(_training(history, column)) for column in columns):
+        drawn += [
+            Patch(color=COLOURS["sky"], alpha=0.3, lw=0, label="90% of training values"),
+            Line2D([], [], color=COLOURS["sky"], linestyle="--", label="training median"),
+        ]
+        if any(len(_later(history, column)) for column in columns):
+            drawn.append(Line2D([], [], color=COLOURS["vermilion"], label="values after it"))
+    if _training_end(history, shown) is not None:
+        ends = Line2D([], [], color=COLOURS["ink"], linestyle=":", lw=0.9, label="training ends")
+        drawn.append(ends)
+    if any(_warmups(history, column, shown) for column in columns):
+        drawn.append(Patch(color=COLOURS["grey"], alpha=0.3, lw=0, label="no value yet"))
     axes.legend(
-        handles=[*lines, *training],
+        handles=[*lines, *drawn],
         loc="upper left",
         bbox_to_anchor=(1.012, 1.06),
         frameon=False,
@@ -238,31 +245,29 @@ def _draw_values(
     shown: slice,
 ) -> None:
     training = _training(history, column)
-    low, middle, high = np.quantile(training, (0.05, 0.5, 0.95)) if len(training) else (0.0,) * 3
-    axes.axhspan(low, high, color=COLOURS["sky"], alpha=0.16, lw=0)
-    axes.axhline(middle, color=COLOURS["sky"], linewidth=1.0, linestyle="--")
+    low = high = np.nan
+    if len(training):
+        low, middle, high = np.quantile(training, (0.05, 0.5, 0.95))
+        axes.axhspan(low, high, color=COLOURS["sky"], alpha=0.16, lw=0)
+        axes.axhline(middle, color=COLOURS["sky"], linewidth=1.0, linestyle="--")
     colours = _colours(history.lines)
     for line, colour in enumerate(colours):
         values_T = history.values_TAK[shown, line, column]
         known_T = np.isfinite(values_T)
         axes.plot(times_T[known_T], values_T[known_T], color=colour, linewidth=0.9)
-    _limit(axes, history.values_TAK[shown, :, column], low, high)
-    for start, stop in _warmups(history, column):
-        first, end = (
-            min(max(row - (shown.start or 0), 0), len(times_T) - 1) for row in (start, stop)
-        )
-        if end > first:
-            axes.axvspan(times_T[first], times_T[end], color=COLOURS["grey"], alpha=0.22, lw=0)
+    _limit(axes, np.append(history.values_TAK[shown, :, column], (low, high)))
+    for first, end in _warmups(history, column, shown):
+        axes.axvspan(times_T[first], times_T[end], color=COLOURS["grey"], alpha=0.22, lw=0)
     axes.set_title(history.columns[column])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     _mark_training(axes, history, times_T, shown)
     bare(axes)
 
 
-def _limit(axes: Axes, values: Array, low: float, high: float) -> None:
+def _limit(axes: Axes, values: Array) -> None:
     """An axis for what is drawn and the training band, not for all that ever was."""
     known = values[np.isfinite(values)]
-    lowest, highest = min(known.min(initial=low), low), max(known.max(initial=high), high)
+    lowest, highest = (known.min(), known.max()) if len(known) else (0.0, 0.0)
     margin = 0.05 * (highest - lowest) or 1.0
     axes.set_ylim(lowest - margin, highest + margin)
 
@@ -312,21 +317,30 @@ def _later(history: FeatureHistory, column: int) -> Array:
     return known
 
 
-def _warmups(history: FeatureHistory, column: int) -> list[tuple[int, int]]:
-    """Rows from the first bar to the first value of each line, each span once."""
+def _warmups(history: FeatureHistory, column: int, shown: slice) -> list[tuple[int, int]]:
+    """Drawn rows from the first bar to the first value of each line, each span once."""
+    first_row, last_row = shown.start or 0, len(history.ts_event) - 1
     spans = set()
     for line in range(len(history.lines)):
         values = np.flatnonzero(np.isfinite(history.values_TAK[:, line, column]))
         alone = history.lines != history.symbols
         bars = [0] if alone else np.flatnonzero(np.isfinite(history.price_TA[:, line]))
         if len(values) and len(bars):
-            spans.add((int(bars[0]), int(values[0])))
+            start, stop = (max(int(row), first_row) for row in (bars[0], values[0]))
+            if stop > start:
+                spans.add((start - first_row, min(stop, last_row) - first_row))
     return sorted(spans)
+
+
+def _training_end(history: FeatureHistory, shown: slice) -> int | None:
+    """Drawn row at which the training span ends; None where it is not among them."""
+    first_row = shown.start or 0
+    return history.train - first_row if first_row < history.train < len(history.ts_event) else None
 
 
 def _mark_training(
     axes: Axes, history: FeatureHistory, times_T: NDArray[np.float64], shown: slice
 ) -> None:
-    row = history.train - (shown.start or 0)
-    if 0 < row < len(times_T):
+    row = _training_end(history, shown)
+    if row is not None:
         axes.axvline(times_T[row], color=COLOURS["ink"], linewidth=0.9, linestyle=":")

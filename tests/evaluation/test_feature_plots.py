@@ -93,6 +93,25 @@ def test_last_bars_alone(bars: Bars) -> None:
     assert values.max() < high
 
 
+def test_the_legend_names_what_is_drawn(bars: Bars) -> None:
+    found = history(bars, "rsi").of(["A"])
+    training = ["90% of training values", "training median"]
+
+    def named(history: FeatureHistory, last: int | None = None) -> list[str]:
+        legend = drawn(history, last).axes[0].get_legend()
+        assert legend is not None
+        return [text.get_text() for text in legend.get_texts()]
+
+    assert named(found) == [*training, "values after it", "training ends", "no value yet"]
+    assert named(found, last=150) == [*training, "values after it", "training ends"]
+    assert named(found, last=50) == [*training, "values after it"]
+    assert named(replace(found, train=300)) == [*training, "no value yet"]
+    # A training span within the warm-up has no values to compare with.
+    early = drawn(replace(found, train=10))
+    assert named(replace(found, train=10)) == ["training ends", "no value yet"]
+    assert len(early.axes[1].get_lines()) == 2, "the values, and where training ends"
+
+
 @pytest.mark.parametrize("name", ["day_of_week", "market_return", "obv"])
 def test_other_kinds_are_drawn(name: str, bars: Bars, tmp_path: Path) -> None:
     found = history(bars, name)
