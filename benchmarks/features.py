@@ -131,7 +131,7 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
     bars = panel()
     chosen = {
         f"{FEATURES} features": [f for f in own_features() if f.scope == "asset"][:FEATURES],
-        f"all {len(own_features())} features": own_features(),
+        f"{len(own_features())} features without series of the user": own_features(),
     }
     found: dict[str, tuple[list[float], str]] = {}
 
