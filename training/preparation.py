@@ -16,6 +16,7 @@ from markets.splits import Rows, Split
 from regimes.config import RegimeConfig
 from training.config import TrainConfig
 from training.errors import ConfigError
+from training.own_modules import import_own
 from training.regime_block import RegimeBlock, regime_block
 
 
@@ -50,10 +51,12 @@ def prepare(config: TrainConfig, regimes: str | None = None) -> Prepared:
         regimes: the `regimes.json` of a checkpoint, instead of a fit.
 
     Raises:
-        ConfigError: the split leaves a span without a single step.
+        ConfigError: the split leaves a span without a single step; a module of the user cannot be
+            imported.
         ValueError: as the packages say; the data, the split or the features do not fit.
     """
     recorded = config.recorded
+    import_own(recorded.features.modules)
     dataset = load_dataset(recorded.data)
     bars = dataset.bars
     splits = recorded.split.splits(bars.ts_event)
