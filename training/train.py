@@ -61,7 +61,8 @@ def main(argv: list[str]) -> int:
     _errors.clear()
     try:
         _launch()
-    except (HydraException, OmegaConfBaseException) as error:
+    # Those of the jobs are in `_errors`: a ValueError is Hydra's, of flags that exclude each other.
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_in_words(str(error))) from error
     if len(_errors) > 1:
         raise ExceptionGroup(f"{len(_errors)} runs of the sweep failed", _errors)

@@ -63,12 +63,26 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         assert re.search(rf"^  perennial {verb} .*# ", done.stdout, re.MULTILINE), verb
 
 
-def test_the_help_of_train_names_every_market(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_train_names_every_market_and_group(capsys: pytest.CaptureFixture[str]) -> None:
     assert perennial.main(["train", "--help"]) == 0
     text = capsys.readouterr().out
     markets = sorted(path.stem for path in (ROOT / "conf" / "market").glob("*.yaml"))
     assert len(markets) == 3
     assert all(f"market={name}" in text for name in markets)
+    assert "perennial train regime=hmm " in text
+    listed = dict(re.findall(r"^  (\w+)= +(\S.*)$", text, re.MULTILINE))
+    assert {"features", "regime", "market", "agent"} <= listed.keys()
+    found = (ROOT / "conf").glob("*/*.yaml")
+    assert {(group, name) for group in listed for name in listed[group].split(", ")} == {
+        (path.parent.name, path.stem) for path in found
+    }
+
+
+def test_flags_of_hydra_that_exclude_each_other_are_a_user_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert perennial.main(["train", "-m", "--cfg", "job"]) == 2
+    assert "perennial: Only one of --run, --multirun, --cfg" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", [verb.name for verb in cli.VERBS])

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from training.commands import cache, data, doctor, evaluate, features, regimes, runs, sync, train, ui
+from training.commands import (
+    cache,
+    data,
+    doctor,
+    evaluate,
+    features,
+    regimes,
+    runs,
+    sync,
+    train,
+    ui,
+)
 from training.commands.output import columns, complain
 from training.runtime import configure_from_arguments
 
@@ -32,6 +43,7 @@ class Verb:
         name: The word.
         module: Its face: ``SUMMARY``, ``EXAMPLES``, ``add_arguments(parser)`` and
             ``run(arguments)``; or ``run_rest(list)`` for a verb that takes every argument.
+            ``more_help()``, where there is one, stands below the examples.
     """
 
     name: str
@@ -82,11 +94,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
+        more: Callable[[], str] = getattr(verb.module, "more_help", str)
+        shown = "examples:\n" + "\n".join(map(_indent, verb.module.EXAMPLES.splitlines()))
         face = verbs.add_parser(
             verb.name,
             help=verb.module.SUMMARY,
             description=f"{verb.module.SUMMARY[0].upper()}{verb.module.SUMMARY[1:]}.",
-            epilog="examples:\n" + "\n".join(map(_indent, verb.module.EXAMPLES.splitlines())),
+            epilog=f"{shown}\n\n{more()}".rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         verb.module.add_arguments(face)
