@@ -37,6 +37,7 @@ class DetectorEntry:
         most: regimes that it can have; None where that is not its own choice.
         sources: papers that it follows, by author and year.
         detects: whether it can be fitted to recorded bars.
+        same_as: the choice, named after its kind, whose values are the same; None where this is it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DetectorEntry:
     most: int | None
     sources: tuple[str, ...]
     detects: bool
+    same_as: str | None = None
 
 
 def choices() -> tuple[str, ...]:
@@ -134,7 +136,13 @@ def _entry(name: str) -> DetectorEntry:
         most=detector.capacity,
         sources=_sources(type(detector).__module__),
         detects=True,
+        same_as=_twin(name, detector.kind, fields),
     )
+
+
+def _twin(name: str, kind: str, fields: Mapping[str, object]) -> str | None:
+    """The file named after the kind, where this one has another name and the same values."""
+    return kind if name != kind and kind in choices() and _composed(kind) == fields else None
 
 
 def _comment(text: str) -> str:

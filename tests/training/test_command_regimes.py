@@ -87,14 +87,19 @@ def test_the_list_is_that_of_the_files(capsys: pytest.CaptureFixture[str]) -> No
     assert "Fox et al. 2011" in listed["hmm"]["sources"]
     assert listed["hmm"]["kind"] == "student_hmm"
     assert listed["rule"]["most"] == 4
+    twins = {name: entry["same_as"] for name, entry in listed.items() if entry["same_as"]}
+    assert twins == {"hmm": "student_hmm"}
     assert {name for name in names if not listed[name]["detects"]} == {"none", "oracle"}
     assert perennial.main(["regimes", "ls"]) == 0
     text = capsys.readouterr().out
+    assert text.startswith("NAME ")
+    assert " REGIMES (DEFAULT) " in text.splitlines()[0]
+    assert "\nhmm (= student_hmm)   3 " in text
     for entry in entries():
         assert re.search(rf"^{entry.name} .*{re.escape(entry.what)}", text, re.MULTILINE)
         assert entry.what
         assert "\n" not in entry.what
-    assert max(map(len, text.splitlines())) <= 180
+    assert max(map(len, text.splitlines())) <= 185
 
 
 @pytest.mark.parametrize("name", detectors())
@@ -119,7 +124,6 @@ def test_every_detector_can_be_configured_by_words(name: str) -> None:
         (["nasdaq", "detector.nu=[1"], r"detector.nu=\[1: expected name=value"),
         (["nasdaq", "--refit-every", "0"], "refit_every: .*equal to 1, was 0"),
         (["us_stocks", "--symbols", "AAPL,XX"], "found .*XX"),
-        ([], "expected a DATASET or --from-run RUN, found neither"),
         (["nasdaq", "--bad"], "unrecognized arguments: --bad"),
         (["nasdaq", "--from-run", "latest"], "--from-run: expected nothing but .*found DATASET"),
         (["--from-run", "latest"], "expected the folder of a run, found none"),
@@ -164,6 +168,17 @@ def test_plot_prints_what_it_draws(capsys: pytest.CaptureFixture[str]) -> None:
     assert [event["bar"] for event in found["refits"]] == [3016, 3516, 4016, 4516, 5016]
     assert Path("a.svg").read_text().startswith("<?xml")
     assert not list(Path().glob(".*"))
+
+
+def test_the_data_set_may_stand_behind_options_and_be_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["regimes", "plot", "--regime", "rule", "--json"]
+    assert perennial.main([*words, "nasdaq", "--out", "a.svg", "detector.return_window=40"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == "nasdaq"
+    assert perennial.main([*words, "detector.return_window=40"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["data"], found["figure"]) == ("us_stocks", "regimes-us_stocks-rule.png")
 
 
 def test_beliefs_are_the_detectors_and_depend_on_no_later_bar(nasdaq: Bars) -> None:

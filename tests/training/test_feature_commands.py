@@ -1,8 +1,10 @@
 """`perennial features` and `perennial cache`: what they print, write, and refuse."""
 
+import argparse
 import json
 import os
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import perennial
 from features import FeatureConfig, FeaturePipeline, FeatureSpec, catalogue
 from markets.sources.config import parse_config
+from training.commands import features as features_command
 from training.commands.cache import size
 
 
@@ -22,7 +25,7 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ls_has_every_feature_under_its_family(capsys: pytest.CaptureFixture[str]) -> None:
-    assert perennial.main(["features", "ls"]) == 0
+    assert perennial.main(["features", "ls", "--long"]) == 0
     lines = capsys.readouterr().out.splitlines()
     known = [feature for feature in catalogue() if feature.function.__module__[:5] == "featu"]
     family, listed = "", {}
@@ -41,6 +44,20 @@ def test_ls_has_every_feature_under_its_family(capsys: pytest.CaptureFixture[str
     assert re.search(r"^obv .* path ", "\n".join(lines), re.MULTILINE)
 
 
+def test_the_short_list_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert perennial.main(["features", "ls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    header = next(line for line in lines if line.startswith("NAME"))
+    assert header.split()[-2:] == ["SCOPE", "INPUTS"]
+    shown = {line.split()[0]: line for line in lines if line}
+    assert shown["rsi"].endswith(" asset  C")
+    assert shown["yang_zhang"].endswith(" asset  OHLC")
+    assert shown["beta"].endswith(" asset   C, market")
+    assert shown["month"].endswith(" shared  ts_event")
+    assert not [name for name in shown if shown[name].endswith(("Wilder", "TA-Lib"))]
+
+
 def test_ls_of_one_family_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert perennial.main(["features", "ls", "--family", "momentum", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -51,8 +68,8 @@ def test_ls_of_one_family_for_programs(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_plot_writes_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["features", "plot", "macd", "--data", "us_stocks", "--last", "100"]
-    assert perennial.main([*words, "--parameters", "fast=6", "slow=20"]) == 0
+    words = ["features", "plot", "macd", "us_stocks", "--last", "100"]
+    assert perennial.main([*words, "fast=6", "slow=20"]) == 0
     assert capsys.readouterr().out == "macd_6_20_9.png\n"
     assert (tmp_path / "macd_6_20_9.png").read_bytes()[:4] == b"\x89PNG"
     assert perennial.main([*words, "--symbols", "AAPL,IBM", "--out", "deep/x.svg"]) == 0
@@ -63,8 +80,8 @@ def test_plot_writes_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_plot_joins_a_packaged_series(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["features", "plot", "exogenous_level", "--data", "nasdaq", "--out", "x.png"]
-    assert perennial.main([*words, "--parameters", "series=vix"]) == 0
+    words = ["features", "plot", "--out", "x.png", "exogenous_level", "series=vix", "nasdaq"]
+    assert perennial.main(words) == 0
     assert (tmp_path / "x.png").exists()
 
 
@@ -72,14 +89,15 @@ def test_plot_joins_a_packaged_series(capsys: pytest.CaptureFixture[str], tmp_pa
     ("words", "message"),
     [
         (["rsj"], "unknown feature 'rsj': did you mean"),
-        (["rsi", "--parameters", "window"], "parameters: expected NAME=VALUE, found 'window'"),
-        (["rsi", "--parameters", "window=1"], "features.rsi.window"),
+        (["rsi", "nasdaq", "window"], "window: expected name=value beside the data set nasdaq"),
+        (["rsi", "window=1"], "features.rsi.window"),
+        (["rsi", "windo=9"], "features.rsi.windo: Extra inputs"),
         (["rsi", "--symbols", "AAPL,XYZ"], "symbols: expected some of AAPL, FB, GOOG"),
         (["rsi", "--out", "x.bmp"], "out: expected a .png or .svg file"),
         (["rsi", "--last", "1"], "last: expected 2 bars or more, found 1"),
         (["rsi", "--train", "0"], "train: expected a share"),
-        (["rsi", "--data", "nothing.csv"], "nothing.csv: expected one of"),
-        (["exogenous_level", "--parameters", "series=tea"], "expected a published series of"),
+        (["rsi", "nothing.csv"], "nothing.csv: expected one of"),
+        (["exogenous_level", "series=tea"], "expected a published series of"),
     ],
 )
 def test_mistakes_are_named(
@@ -87,6 +105,35 @@ def test_mistakes_are_named(
 ) -> None:
     assert perennial.main(["features", "plot", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_word_too_many_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["ls", "rsi"], ["plot", "rsi", "--data", "nasdaq"], ["plot"]):
+        assert perennial.main(["features", *words]) == 2
+        assert capsys.readouterr().err.startswith("usage: perennial features")
+
+
+def test_every_example_of_the_help_can_be_drawn_or_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.commands.features._ls", lambda *_, **__: 0)
+    seen: list[argparse.Namespace] = []
+
+    def plot(arguments: argparse.Namespace) -> int:
+        seen.append(arguments)
+        return 0
+
+    monkeypatch.setattr("training.commands.features._plot", plot)
+    monkeypatch.setattr("training.own_modules.import_own", list)
+    for line in features_command.EXAMPLES.splitlines():
+        assert perennial.main(shlex.split(line, comments=True)[1:]) == 0
+    assert [(args.name, args.dataset, args.values) for args in seen] == [
+        ("rsi", None, []),
+        ("macd", "us_stocks", []),
+        ("macd", "nasdaq", ["fast=6", "slow=20"]),
+        ("exogenous_level", "aapl_adjusted", ["series=vix"]),
+        ("my_feature", "my.csv", []),
+    ]
 
 
 def test_own_features_are_listed_and_drawn(

@@ -1,13 +1,13 @@
 """``perennial features``: what features there are, and how one of them looks on data."""
 
 import argparse
-import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.commands.output import columns, say
+from training.commands.words import add_words, parsed
 
 if TYPE_CHECKING:
     from features.config import FeatureSpec
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 SUMMARY = "list the features, and show one of them on data"
 EXAMPLES = """\
 perennial features ls                                  # all of them by family
-perennial features ls --family volatility --json       # one family, for programs
+perennial features ls --family volatility --long       # one family, with its sources
+perennial features ls --json                           # all that is known, for programs
 perennial features plot rsi                            # on the embedded data, into rsi_14.png
-perennial features plot macd --data us_stocks --symbols AAPL,IBM --last 500
-perennial features plot macd --parameters fast=6 slow=20 --out macd.svg
-perennial features plot exogenous_level --parameters series=vix --data aapl_adjusted"""
+perennial features plot macd us_stocks --symbols AAPL,IBM --last 500
+perennial features plot macd nasdaq fast=6 slow=20 --out macd.svg
+perennial features plot exogenous_level aapl_adjusted series=vix
+perennial features plot my_feature my.csv --modules my_features    # yours, in my_features.py"""
 
-_HEADER = ("NAME", "PARAMETERS", "UNIT", "WARM-UP", "STATE", "SCOPE", "INPUTS", "SOURCE")
+_HEADER = ("NAME", "PARAMETERS", "UNIT", "WARM-UP", "STATE", "SCOPE", "INPUTS")
+_BAR = ("open", "high", "low", "close", "volume")
 
 
 class FeatureArgumentError(ValueError):
@@ -32,35 +35,53 @@ class FeatureArgumentError(ValueError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    ls = actions.add_parser("ls", help="name, parameters, unit, warm-up, state, inputs and source")
+    ls = actions.add_parser("ls", help="name, parameters, unit, warm-up, state and inputs")
     ls.add_argument("--family", help="only this one, such as trend or volatility")
+    ls.add_argument("--long", action="store_true", help="inputs in full, and sources")
     ls.add_argument("--json", action="store_true", help="a list for programs")
     plot = actions.add_parser("plot", help="price above, the feature below, into a file")
-    plot.add_argument("name", help="of the feature")
-    plot.add_argument("--data", default="us_stocks", help="an identifier, a data file or a YAML")
-    plot.add_argument("--symbols", help="only these, separated by commas; default: the first")
+    plot.add_argument("name", metavar="NAME", help="of the feature, see `ls`")
+    add_words(plot, "its parameters, such as window=20")
     plot.add_argument(
-        "--parameters", nargs="+", default=[], metavar="K=V", help="such as window=20"
+        "--symbols", metavar="A,B", help="only these, separated by commas (the first of the data)"
     )
-    plot.add_argument("--out", type=Path, help="a .png or .svg file; default: its label.png")
-    plot.add_argument("--last", type=int, help="draw the last so many bars only")
-    plot.add_argument("--train", type=float, default=0.6, help="share of training rows (0.6)")
+    plot.add_argument(
+        "--train",
+        type=float,
+        default=0.6,
+        metavar="SHARE",
+        help="first bars that count as training: their median, middle 90%% and distribution are "
+        "drawn, and drift is measured from them (0.6)",
+    )
+    plot.add_argument("--last", type=int, metavar="BARS", help="draw the last so many only (all)")
+    plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (its label.png)")
     for action in (ls, plot):
         action.add_argument(
-            "--modules", nargs="+", default=[], help="Python modules with features of your own"
+            "--modules",
+            nargs="+",
+            default=[],
+            metavar="MODULE",
+            help="Python modules with features of your own, also of the current folder",
         )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Carry out ``ls`` or ``plot``."""
-    for module in arguments.modules:
-        importlib.import_module(module)
+def run_rest(words: list[str]) -> int:
+    """Carry out ``ls`` or ``plot``; ``key=value`` words may stand anywhere behind the name."""
+    parser = argparse.ArgumentParser(prog="perennial features")
+    add_arguments(parser)
+    arguments = parsed(parser, words)
+    if isinstance(arguments, int):
+        return arguments
+    if arguments.modules:
+        from training.own_modules import import_own  # noqa: PLC0415 - the help must answer at once
+
+        import_own(arguments.modules)
     if arguments.action == "ls":
-        return _ls(arguments.family, as_json=arguments.json)
+        return _ls(arguments.family, long=arguments.long, as_json=arguments.json)
     return _plot(arguments)
 
 
-def _ls(family: str | None, *, as_json: bool) -> int:
+def _ls(family: str | None, *, long: bool, as_json: bool) -> int:
     from features import catalogue  # noqa: PLC0415 - the help must answer at once
 
     known = catalogue()
@@ -74,25 +95,27 @@ def _ls(family: str | None, *, as_json: bool) -> int:
         facts = [{**feature.describe(), "state": _state(feature)} for feature in chosen]
         say(json.dumps(facts, indent=1))
         return 0
-    rows = [_row(feature) for feature in chosen]
-    widths = columns([_HEADER, *rows]).splitlines()
-    lines = dict(zip([feature.name for feature in chosen], widths[1:], strict=True))
+    header = (*_HEADER, "SOURCE") if long else _HEADER
     for name in families:
-        members = [feature for feature in chosen if feature.family == name]
-        if members:
-            say(f"{name} ({len(members)})\n{widths[0]}")
-            say("\n".join(lines[feature.name] for feature in members) + "\n")
+        rows = [_row(feature, long=long) for feature in chosen if feature.family == name]
+        if rows:
+            say(f"{name} ({len(rows)})\n{columns([header, *rows])}\n")
     say(
         f"{len(chosen)} features. STATE: none, fading (older bars matter ever less) or path (all\n"
-        "bars since the first matter). perennial features plot NAME shows one."
+        "bars since the first matter). INPUTS: O H L C V are open, high, low, close and volume;\n"
+        "--long has them in full, and sources. perennial features plot NAME shows one."
     )
     return 0
 
 
-def _row(feature: "Feature") -> Sequence[str]:
+def _row(feature: "Feature", *, long: bool) -> Sequence[str]:
     facts = feature.describe()
     text = (facts["name"], facts["parameters"], facts["unit"], facts["warmup"], _state(feature))
-    return (*text, facts["scope"], facts["inputs"], facts["source"])
+    if long:
+        return (*text, facts["scope"], facts["inputs"], facts["source"])
+    letters = "".join(name[0].upper() for name in feature.inputs if name in _BAR)
+    others = [name for name in feature.inputs if name not in _BAR]
+    return (*text, facts["scope"], ", ".join([letters, *others] if letters else others))
 
 
 def _state(feature: "Feature") -> str:
@@ -118,9 +141,9 @@ def _plot(arguments: argparse.Namespace) -> int:
         )
     if arguments.out is not None and arguments.out.suffix not in {".png", ".svg"}:
         raise FeatureArgumentError(f"out: expected a .png or .svg file, found {arguments.out}")
-    bars = catalog.fetch(catalog.config_of(arguments.data)).bars
+    bars = catalog.fetch(catalog.config_of(arguments.dataset or "us_stocks")).bars
     symbols = [name for name in (arguments.symbols or "").split(",") if name]
-    spec = _spec(arguments.name, arguments.parameters)
+    spec = _spec(arguments.name, arguments.values)
     packaged = {name: PackagedSeriesConfig(series=name) for name in PACKAGED_SERIES}  # type: ignore[arg-type] # its keys
     history = feature_history(bars, spec, train=arguments.train, exogenous=packaged).of(
         symbols or [bars.symbols[0]]
@@ -142,8 +165,6 @@ def _spec(name: str, words: Sequence[str]) -> "FeatureSpec":
 
     from features.config import FeatureSpec  # noqa: PLC0415 - the same
 
-    if wrong := [word for word in words if "=" not in word]:
-        raise FeatureArgumentError(f"parameters: expected NAME=VALUE, found {wrong[0]!r}")
     pairs = (word.partition("=") for word in words)
     return FeatureSpec(
         name=name, parameters={key: yaml.safe_load(value) for key, _, value in pairs}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.commands.output import columns, complain, say
+from training.commands.words import add_words, parsed
 
 if TYPE_CHECKING:
     from training.regime_view import RegimeView
@@ -39,12 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="examples:\n" + "\n".join(f"  {line}" for line in EXAMPLES.splitlines()[1:]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    plot.add_argument(
-        "dataset", nargs="?", metavar="DATASET", help="an identifier, a data file or a YAML"
-    )
-    plot.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="of the detector's configuration"
-    )
+    add_words(plot, "the detector's configuration, such as detector.num_regimes=2")
     plot.add_argument("--regime", metavar="NAME", help="detector, see `ls` (default: hmm)")
     plot.add_argument(
         "--train", type=float, metavar="SHARE", help="first bars that it is fitted on (0.5)"
@@ -52,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plot.add_argument(
         "--refit-every", type=int, metavar="BARS", help="fit anew after so many (never)"
     )
-    plot.add_argument("--symbols", metavar="A,B", help="only these, separated by commas")
+    plot.add_argument("--symbols", metavar="A,B", help="only these, separated by commas (all)")
     plot.add_argument(
         "--from-run", metavar="RUN", help="a run's folder or `latest`: its data, split, detector"
     )
@@ -66,19 +62,10 @@ def run_rest(words: list[str]) -> int:
     """Carry out ``ls`` or ``plot``; ``key=value`` words may stand anywhere behind the data set."""
     parser = argparse.ArgumentParser(prog="perennial regimes")
     add_arguments(parser)
-    try:
-        arguments, rest = parser.parse_known_args(words)
-        strange = [word for word in rest if word.startswith("-") or "=" not in word]
-        if strange:
-            parser.error(f"unrecognized arguments: {' '.join(strange)}")
-    except SystemExit as end:  # argparse has printed its message
-        return end.code if isinstance(end.code, int) else 2
-    if arguments.action == "ls":
-        if rest:
-            raise ValueError(f"regimes ls: expected no values, found {' '.join(rest)}")
-        return _ls(as_json=arguments.json)
-    arguments.overrides += rest
-    return _plot(arguments)
+    arguments = parsed(parser, words)
+    if isinstance(arguments, int):
+        return arguments
+    return _ls(as_json=arguments.json) if arguments.action == "ls" else _plot(arguments)
 
 
 def _ls(*, as_json: bool) -> int:
@@ -89,12 +76,16 @@ def _ls(*, as_json: bool) -> int:
     if as_json:
         say(json.dumps([asdict(entry) for entry in entries()], indent=2))
         return 0
-    rows = [("NAME", "REGIMES", "WHAT IT IS", "AFTER")]
+    rows = [("NAME", "REGIMES (DEFAULT)", "WHAT IT IS", "AFTER")]
     for entry in entries():
         most = "" if entry.most is None else f"{entry.most}"
-        rows.append((entry.name, most, entry.what, "; ".join(entry.sources)))
+        name = entry.name if entry.same_as is None else f"{entry.name} (= {entry.same_as})"
+        rows.append((name, most, entry.what, "; ".join(entry.sources)))
     say(columns(rows))
-    say("\nREGIMES is the most that it can have; another: detector.num_regimes=2 and the like")
+    say(
+        "\nREGIMES is the most that it has; another: detector.num_regimes=2, of mixtures "
+        "detector.max_components=3"
+    )
     say("perennial regimes plot DATASET --regime NAME draws one; perennial train takes regime=NAME")
     return 0
 
@@ -126,18 +117,17 @@ def _view(arguments: argparse.Namespace) -> "RegimeView":
     from training.regime_catalog import configured  # noqa: PLC0415 - the same
     from training.regime_view import first_share, require_share, view  # noqa: PLC0415 - the same
 
-    if arguments.dataset is None:
-        raise ValueError("regimes plot: expected a DATASET or --from-run RUN, found neither")
+    dataset = arguments.dataset or "us_stocks"
     share = 0.5 if arguments.train is None else arguments.train
     require_share(share)
     name = arguments.regime or "hmm"
-    words = list(arguments.overrides)
+    words = list(arguments.values)
     if arguments.refit_every is not None:
         words.append(f"refit_every={arguments.refit_every}")
     config = configured(name, words)
     chosen = tuple(word for word in (arguments.symbols or "").split(",") if word)
-    bars = load_dataset(changed(catalog.config_of(arguments.dataset), symbols=chosen or None)).bars
-    label = Path(arguments.dataset).stem or "data"
+    bars = load_dataset(changed(catalog.config_of(dataset), symbols=chosen or None)).bars
+    label = Path(dataset).stem or "data"
     return view(bars, config, first_share(bars, share), label=label, name=name)
 
 
@@ -149,7 +139,7 @@ def _view_of_run(arguments: argparse.Namespace) -> "RegimeView":
         "--refit-every": arguments.refit_every,
         "--symbols": arguments.symbols,
     }
-    others = [name for name, value in asked.items() if value is not None] + arguments.overrides
+    others = [name for name, value in asked.items() if value is not None] + arguments.values
     if others:
         raise ValueError(
             f"--from-run: expected nothing but --out and --json beside it (the run says the rest), "
