@@ -295,9 +295,10 @@ class OnlineDetector:
         common = max(self._known - begin, len(window) // 2)
         found = match(old_TK[:common], new_TK[:common])
         if found.agreement < self.schedule.agreement:
+            expected, agreed = _told_apart(self.schedule.agreement, found.agreement)
             reason = (
-                f"expected the most likely regime to agree on {self.schedule.agreement:.0%} of "
-                f"the bars, found {found.agreement:.0%}"
+                f"expected the most likely regime to agree on {expected} of the bars, "
+                f"found {agreed}"
             )
             return replace(self._refused(reason), agreement=found.agreement, raw=found.raw)
         labels = old.labels.continued(found)
@@ -321,6 +322,16 @@ class OnlineDetector:
             reason=reason,
             ids=self.detector.labels.ids,
         )
+
+
+def _told_apart(expected: float, found: float) -> tuple[str, str]:
+    """Two different shares as percentages, with as many digits as tell them apart."""
+    told = "", ""
+    for digits in range(16):
+        told = f"{expected:.{digits}%}", f"{found:.{digits}%}"
+        if told[0] != told[1]:
+            break
+    return told
 
 
 @document(frozen=True, kw_only=True, config=STRICT)

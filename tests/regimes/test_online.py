@@ -8,7 +8,7 @@ import pytest
 
 from regimes.base import Array, Observations, RegimeError, RegimeModel, RegimeWarning
 from regimes.memory import Memory
-from regimes.online import OnlineDetector, Schedule
+from regimes.online import OnlineDetector, Schedule, _told_apart
 from regimes.rule import RuleConfig
 from tests.regimes.fakes import FakeConfig, FakeModel, estimated, fake_model, volatile
 
@@ -141,6 +141,19 @@ def test_a_refit_that_finds_other_regimes_is_refused() -> None:
     assert event.agreement < 0.8
     assert event.ids == (0, 1)
     assert detector.model is model
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (0.754, ("80%", "75%")),
+        (0.7962, ("80.0%", "79.6%")),
+        (0.79962, ("80.00%", "79.96%")),
+        (0.8, ("80.000000000000000%", "80.000000000000000%")),
+    ],
+)
+def test_shares_that_differ_are_told_apart(found: float, told: tuple[str, str]) -> None:
+    assert _told_apart(0.8, found) == told
 
 
 @pytest.mark.parametrize(
