@@ -19,7 +19,7 @@ class FeatureSpec:
     """One chosen feature."""
 
     name: str
-    """Name of a declared feature (`features.registry.catalogue` lists them)."""
+    """Name of a declared feature (`perennial features ls` lists them)."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Values by parameter name; those left out keep the feature's defaults."""
 
@@ -57,7 +57,8 @@ class FeatureConfig:
     features: Annotated[tuple[Annotated[FeatureSpec, BeforeValidator(_spec)], ...], MinLen(1)] = (
         Field(default_factory=_default_features)
     )
-    """The features in the order of their columns; a bare name means its default parameters."""
+    """The features in the order of their columns; a bare name means its default parameters.
+    `perennial features ls` lists what there is."""
     scaling: Scaling = "robust"
     """"robust" (median, MAD), "standard" (mean, deviation), "rank" (training percentiles to equal
     steps in [-1, 1]) or "none"; pooled over assets."""
@@ -68,4 +69,5 @@ class FeatureConfig:
     cache: CacheConfig = Field(default_factory=CacheConfig)
     """Where computed features are kept; it never decides a value."""
     modules: tuple[str, ...] = ()
-    """Python modules with features of your own, imported before the names are looked up."""
+    """Python modules with features of your own, imported before the names are looked up. Commands
+    find them in the current folder too."""
