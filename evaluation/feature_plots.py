@@ -212,16 +212,17 @@ def _draw_key(axes: Axes, history: FeatureHistory, shown: slice, colours: list[s
         lines.append(Line2D([], [], color=COLOURS["blue"], label="the feature"))
     columns = range(len(history.columns))
     drawn: list[Patch | Line2D] = []
-    if any(len(_training(history, column)) for column in columns):
+    compared = any(len(_training(history, column)) for column in columns)
+    if compared:
         drawn += [
             Patch(color=COLOURS["sky"], alpha=0.3, lw=0, label="90% of training values"),
             Line2D([], [], color=COLOURS["sky"], linestyle="--", label="training median"),
         ]
-        if any(len(_later(history, column)) for column in columns):
-            drawn.append(Line2D([], [], color=COLOURS["vermilion"], label="values after it"))
     if _training_end(history, shown) is not None:
         ends = Line2D([], [], color=COLOURS["ink"], linestyle=":", lw=0.9, label="training ends")
         drawn.append(ends)
+    if compared and any(len(_later(history, column)) for column in columns):
+        drawn.append(Line2D([], [], color=COLOURS["vermilion"], label="values after it"))
     if any(_warmups(history, column, shown) for column in columns):
         drawn.append(Patch(color=COLOURS["grey"], alpha=0.3, lw=0, label="no value yet"))
     axes.legend(

@@ -102,8 +102,8 @@ def test_the_legend_names_what_is_drawn(bars: Bars) -> None:
         assert legend is not None
         return [text.get_text() for text in legend.get_texts()]
 
-    assert named(found) == [*training, "values after it", "training ends", "no value yet"]
-    assert named(found, last=150) == [*training, "values after it", "training ends"]
+    assert named(found) == [*training, "training ends", "values after it", "no value yet"]
+    assert named(found, last=150) == [*training, "training ends", "values after it"]
     assert named(found, last=50) == [*training, "values after it"]
     assert named(replace(found, train=300)) == [*training, "no value yet"]
     # A training span within the warm-up has no values to compare with.
