@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from features.pipeline import FeatureTensor
 from markets.bars import Bars
 from markets.splits import Rows
-from regimes.base import RegimeError, RegimeWarning
+from regimes.base import Observations, RegimeError, RegimeWarning
 from regimes.belief import columns
 from regimes.config import RegimeConfig
 from regimes.inputs import observations_of
@@ -86,19 +86,7 @@ def regime_block(
     """
     try:
         seen = observations_of(bars, config.inputs)
-        if fitted is None:
-            times = bars.ts_event
-            text = (
-                config.build()
-                .fit(
-                    seen.rows(train.start, train.stop),
-                    until=train.stop,
-                    ts_event=(int(times[train.start]), int(times[train.stop - 1])),
-                )
-                .to_json()
-            )
-        else:
-            text = fitted
+        text = fit_detector(config, bars, seen, train).to_json() if fitted is None else fitted
         detector = OnlineDetector.from_json(text)
     except RegimeError as error:
         raise ConfigError(f"regime: {error}") from error
@@ -120,6 +108,46 @@ def regime_block(
         refits=detector.events,
         lost=lost,
         summary=_summary(text),
+    )
+
+
+def fit_detector(
+    config: RegimeConfig, bars: Bars, seen: Observations, train: Rows
+) -> OnlineDetector:
+    """Fit a detector on the training rows.
+
+    Args:
+        config: of the detector.
+        bars: all that is known, raw.
+        seen: what the detector observes of them.
+        train: the training rows.
+
+    Raises:
+        RegimeError: they are not fit for this detector; where the returns of all assets are
+            observed together, the text names the symbols that lack bars.
+    """
+    ends = int(bars.ts_event[train.start]), int(bars.ts_event[train.stop - 1])
+    try:
+        return config.build().fit(
+            seen.rows(train.start, train.stop), until=train.stop, ts_event=ends
+        )
+    except RegimeError as error:
+        lacking = _lacking(bars, train) if config.inputs.series == "assets" else ""
+        if not lacking:
+            raise
+        raise RegimeError(f"{error}; {lacking}") from error
+
+
+def _lacking(bars: Bars, train: Rows) -> str:
+    """Symbols without all bars of the training span, those that lack the most first."""
+    lacks_A = bars.missing[train.start : train.stop].sum(axis=0)
+    order = [asset for asset in np.argsort(-lacks_A, kind="stable") if lacks_A[asset]]
+    if not order:
+        return ""
+    told = ", ".join(f"{bars.symbols[k]} has {train.size - lacks_A[k]:,}" for k in order)
+    return (
+        f"inputs.series=assets needs a bar of every symbol: of the {train.size:,} bars of the "
+        f"training span {told}"
     )
 
 

@@ -27,6 +27,7 @@ from regimes.matching import by_volatility
 from regimes.online import OnlineDetector, Refit
 from regimes.rule import RuleModel
 from training.errors import ConfigError
+from training.regime_block import fit_detector
 
 __all__ = ["ALARM_BARS", "RegimeView", "first_share", "require_share", "view", "view_of_run"]
 
@@ -116,9 +117,7 @@ def view(
     if fitted:
         detector = OnlineDetector.from_json(fitted)
     else:
-        ends = int(bars.ts_event[train.start]), int(bars.ts_event[train.stop - 1])
-        rows = seen.rows(train.start, train.stop)
-        detector = config.build().fit(rows, until=train.stop, ts_event=ends)
+        detector = fit_detector(config, bars, seen, train)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RegimeWarning)
         by_id, alarm_T = _filtered(detector, seen, train.stop, config.refit_every)

@@ -239,3 +239,17 @@ def test_a_detector_of_other_inputs_is_refused_with_its_file() -> None:
     fitted = regime_block(other, bars, Rows(0, 300)).text
     with pytest.raises(ConfigError, match=r"regimes\.json: rule: expected 2 series"):
         regime_block(task, bars, Rows(0, 300), fitted)
+
+
+def test_symbols_that_lack_bars_are_named() -> None:
+    config = configuration("regime=hmm", "regime.inputs.series=assets")
+    message = (
+        r"^regime: .*found 0.*every symbol: of the [\d,]+ bars of the training span FB has 0, "
+    )
+    with pytest.raises(ConfigError, match=message):
+        prepare(config)
+    bars = random_bars(num_bars=400, num_assets=2, trouble=False)
+    task = replace(config.regime, detector=StudentHMMConfig())  # type: ignore[type-var] # is set
+    with pytest.raises(ConfigError, match="expected at least") as short:
+        regime_block(task, bars, Rows(0, 20))
+    assert "series=assets" not in str(short.value), "no bar is lacking"
