@@ -249,7 +249,7 @@ def test_symbols_that_lack_bars_are_named() -> None:
     with pytest.raises(ConfigError, match=message):
         prepare(config)
     bars = random_bars(num_bars=400, num_assets=2, trouble=False)
-    task = replace(config.regime, detector=StudentHMMConfig())  # type: ignore[type-var] # is set
+    task = RegimeConfig(detector=StudentHMMConfig(), inputs=InputConfig(series="assets"))
     with pytest.raises(ConfigError, match="expected at least") as short:
         regime_block(task, bars, Rows(0, 20))
     assert "series=assets" not in str(short.value), "no bar is lacking"
