@@ -28,11 +28,11 @@ _STEPS = ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
 
 
 def kept_rows(
-    ts_event: NDArray[np.int64],
+    ts_event: NDArray[np.int64], most: int = MOST_POINTS
 ) -> tuple[NDArray[np.int64], NDArray[np.datetime64]]:
-    """Rows to draw, evenly spaced with both ends, and their times."""
+    """Rows to draw, evenly spaced with both ends and `most` at most, and their times."""
     rows = len(ts_event)
-    keep = np.unique(np.linspace(0, rows - 1, min(rows, MOST_POINTS)).round().astype(np.int64))
+    keep = np.unique(np.linspace(0, rows - 1, min(rows, most)).round().astype(np.int64))
     return keep, ts_event[keep].astype("datetime64[ns]")
 
 

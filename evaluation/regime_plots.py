@@ -1,9 +1,10 @@
 """A regime detector at work: price by regime, stacked beliefs, transitions, and a table."""
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,12 +15,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from evaluation.axes import date_axis, round_ticks
+from evaluation.axes import date_axis, kept_rows, round_ticks
 from evaluation.drawing import COLOURS, bare, style
 from evaluation.regime_summary import RegimeHistory, rows, table
 from markets.atomic import write_whole
 
-__all__ = ["figure_format", "regime_colours", "regime_figure", "write_regime_figure"]
+__all__ = [
+    "colours_of",
+    "figure_format",
+    "regime_colours",
+    "regime_figure",
+    "regime_panels",
+    "write_regime_figure",
+]
 
 _BY_RISK: Final = ("green", "sky", "yellow", "orange", "vermilion", "purple")
 """From calm to violent."""
@@ -27,6 +35,8 @@ _FEW: Final = {1: (0,), 2: (0, 4), 3: (0, 3, 4), 4: (0, 1, 3, 4), 5: (0, 1, 2, 3
 _FORMATS: Final = ("png", "svg")
 _WIDTH: Final = 10.8
 """Of the figure in inches."""
+_MOST_ROWS: Final = 800
+"""Bars drawn in a page; areas take several times the bytes of lines."""
 _LEFT, _RIGHT = 0.075, 0.98
 """Edges of the panels, as shares of it."""
 _LETTER: Final = 0.0068
@@ -85,13 +95,46 @@ def regime_figure(history: RegimeHistory) -> Figure:
     Raises:
         ValueError: fewer bars, or a level that is not positive.
     """
+    return _figure(history, whole=True)
+
+
+def regime_panels(history: RegimeHistory) -> Figure:
+    """Price, beliefs and alarm of a history alone, for a page that has title and tables itself.
+
+    Args:
+        history: see `regime_figure`; a long one is thinned, as the report's other figures are.
+
+    Raises:
+        ValueError: as `regime_figure`.
+    """
+    return _figure(_thinned(history), whole=False)
+
+
+def _thinned(history: RegimeHistory) -> RegimeHistory:
+    keep, _ = kept_rows(history.ts_event, _MOST_ROWS)
+    return replace(
+        history,
+        ts_event=history.ts_event[keep],
+        level_T=history.level_T[keep],
+        belief_TK=history.belief_TK[keep],
+        alarm_T=None if history.alarm_T is None else history.alarm_T[keep],
+        known_from=int(np.searchsorted(keep, history.known_from)),
+        refits=tuple(
+            replace(mark, bar=int(np.searchsorted(keep, mark.bar))) for mark in history.refits
+        ),
+    )
+
+
+def _figure(history: RegimeHistory, *, whole: bool) -> Figure:
+    """All panels, or those along time without the title."""
     if len(history.level_T) < 2 or not (history.level_T > 0.0).all():
         raise ValueError("history: expected at least 2 bars with levels above 0, found others")
     lines = max(len(history.names), 4) + 1
     # Heights of the panels in inches, with the room above each for its title and the dates before.
-    rooms = [0.75, 0.48, *([0.55] if history.alarm_T is not None else []), 0.82]
-    heights = [3.1, 1.25, *([0.55] if history.alarm_T is not None else []), 0.24 * lines]
-    total = sum(rooms) + sum(heights) + 0.15
+    alarm = [0.55] if history.alarm_T is not None else []
+    rooms = [0.75 if whole else 0.4, 0.48, *alarm, *([0.82] if whole else [])]
+    heights = [3.1, 1.25, *alarm, *([0.24 * lines] if whole else [])]
+    total = sum(rooms) + sum(heights) + (0.15 if whole else 0.35)
     figure = Figure(figsize=(_WIDTH, total))
     bottoms = total - np.cumsum(rooms) - np.cumsum(heights)
 
@@ -99,20 +142,24 @@ def regime_figure(history: RegimeHistory) -> Figure:
         place = (left, bottoms[row] / total, right - left, heights[row] / total)
         return figure.add_axes(place, sharex=shared)
 
-    figure.text(_LEFT, 1.0 - 0.1 / total, history.title, va="top", fontsize=13, fontweight="bold")
     times_T = _places(history.ts_event.astype("datetime64[ns]"))
-    colours = _colours(history)
+    colours = colours_of(history)
     price = panel(0, _LEFT, _RIGHT)
     _price(price, history, times_T, colours)
-    _beliefs(panel(1, _LEFT, _RIGHT, price), history, times_T, colours)
+    beliefs = panel(1, _LEFT, _RIGHT, price)
+    _beliefs(beliefs, history, times_T, colours, step="post" if whole else None)
     if history.alarm_T is not None:
         _alarm(panel(2, _LEFT, _RIGHT, price), history, times_T, history.alarm_T)
-    _transitions(panel(len(heights) - 1, _LEFT, 0.33), history)
-    _table(panel(len(heights) - 1, 0.4, _RIGHT), history, colours)
+    if whole:
+        place = 1.0 - 0.1 / total
+        figure.text(_LEFT, place, history.title, va="top", fontsize=13, fontweight="bold")
+        _transitions(panel(len(heights) - 1, _LEFT, 0.33), history)
+        _table(panel(len(heights) - 1, 0.4, _RIGHT), history, colours)
     return figure
 
 
-def _colours(history: RegimeHistory) -> list[str]:
+def colours_of(history: RegimeHistory) -> list[str]:
+    """Colours of a history's regimes, (K,); what is no longer used is muted."""
     used = len(history.names) - int(history.gone)
     return [*regime_colours(used), *([COLOURS["muted"]] if history.gone else [])]
 
@@ -223,7 +270,11 @@ def _crises(axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64]) ->
 
 
 def _beliefs(
-    axes: Axes, history: RegimeHistory, times_T: NDArray[np.float64], colours: list[str]
+    axes: Axes,
+    history: RegimeHistory,
+    times_T: NDArray[np.float64],
+    colours: list[str],
+    step: Literal["post"] | None,
 ) -> None:
     axes.stackplot(
         times_T,
@@ -231,7 +282,7 @@ def _beliefs(
         colors=colours,
         labels=history.names,
         linewidth=0.0,
-        step="post",
+        step=step,
     )
     _share_axis(axes)
     axes.yaxis.set_major_locator(FixedLocator([0.0, 0.5, 1.0]))

@@ -58,6 +58,8 @@ class RefitMark:
     """First row that the new model speaks of; T where there is none left."""
     accepted: bool
     """Whether the new model is used."""
+    reason: str = ""
+    """Why not; empty where it is."""
 
 
 @dataclass(frozen=True, eq=False)

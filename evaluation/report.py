@@ -17,6 +17,9 @@ from evaluation.judge import Evaluation
 from evaluation.ledger import Ledger
 from evaluation.pages import page_template
 from evaluation.plots import label
+from evaluation.regime_plots import regime_figure, regime_panels
+from evaluation.regime_summary import RegimeHistory
+from evaluation.report_regimes import regime_words
 from evaluation.summary import MEASURES, Unit, format_figure, mean_figures, summarise
 from markets.atomic import write_whole
 
@@ -54,6 +57,8 @@ class ReportInputs:
     """The command that makes this run again."""
     notes: Sequence[str] = ()
     """What a reader must know."""
+    regimes: RegimeHistory | None = None
+    """What the agent saw of regimes; None where it saw none."""
 
 
 def write_report(path: Path, inputs: ReportInputs) -> None:
@@ -69,17 +74,23 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
     write_whole(path, render_report(inputs))
 
 
-def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
+def write_figures(
+    folder: Path, evaluation: Evaluation, regimes: RegimeHistory | None = None
+) -> list[Path]:
     """Write the report's figures as PNG files on white, for trackers and documents.
 
     Args:
         folder: made if it is missing.
         evaluation: what is drawn.
+        regimes: what the agent saw of regimes, if it did.
 
     Returns:
-        The files: equity, lead, differences, weights, costs.
+        The files: equity, lead, differences, weights, costs; and regimes, where there are any.
     """
-    return write_pngs(folder, _figures(evaluation))
+    figures = _figures(evaluation)
+    if regimes is not None:
+        figures["regimes"] = lambda: regime_figure(regimes)
+    return write_pngs(folder, figures)
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -89,9 +100,12 @@ def render_report(inputs: ReportInputs) -> str:
         inputs: what it shows.
     """
     judged = inputs.evaluation
-    comparison = judged.comparison
+    comparison, regimes = judged.comparison, inputs.regimes
     shown = plots.median_seed(judged.agents)
-    drawn = {name: Markup(to_svg(draw, name=name)) for name, draw in _figures(judged).items()}  # noqa: S704 - our own SVG
+    figures = _figures(judged)
+    if regimes is not None:
+        figures["regimes"] = lambda: regime_panels(regimes)
+    drawn = {name: Markup(to_svg(draw, name=name)) for name, draw in figures.items()}  # noqa: S704 - our own SVG
     page = page_template("report.html.j2").render(
         inputs=inputs,
         comparison=comparison,
@@ -108,6 +122,7 @@ def render_report(inputs: ReportInputs) -> str:
         validation=_validation_rows(comparison),
         seeds=_seed_rows(judged),
         shown_seed=shown.metadata.seed,
+        regimes=None if regimes is None else regime_words(regimes),
         monthly=_month_rows(monthly_returns(shown)),
         months=_MONTHS,
         facts=_facts(judged),

@@ -134,7 +134,9 @@ def view(
         transition_KK=transition_KK,
         known_from=train.stop,
         crises=CRISES,
-        refits=tuple(RefitMark(event.bar, event.accepted) for event in detector.events),
+        refits=tuple(
+            RefitMark(event.bar, event.accepted, event.reason) for event in detector.events
+        ),
         alarm_T=alarm_T,
         alarm_bars=ALARM_BARS,
         gone=gone,

@@ -17,6 +17,8 @@ from evaluation.comparison import compare
 from evaluation.drawing import COLOURS, to_svg
 from evaluation.judge import Evaluation, EvaluationConfig
 from evaluation.ledger import Ledger
+from evaluation.regime_plots import write_regime_figure
+from evaluation.regime_summary import CRISES, RefitMark, RegimeHistory, rows, table
 from evaluation.report import (
     ReportInputs,
     monthly_returns,
@@ -24,6 +26,7 @@ from evaluation.report import (
     write_figures,
     write_report,
 )
+from evaluation.report_regimes import regime_words
 from evaluation.summary import MEASURES, Unit, format_figure, summarise
 
 Array = NDArray[np.float64]
@@ -145,6 +148,69 @@ def test_the_page_shows_all_its_parts(inputs: ReportInputs, document: str) -> No
     assert f"Seed {shown.metadata.seed}, whose final equity is the median." in document
 
 
+def seen_regimes(bars: int = 5000) -> RegimeHistory:
+    rng = np.random.default_rng(0)
+    wild_T = (np.arange(bars) // 250) % 2
+    belief_TK = np.stack([0.9 - 0.8 * wild_T, 0.1 + 0.8 * wild_T], axis=1)
+    return RegimeHistory(
+        title="run: regimes by hmm",
+        ts_event=(np.arange(bars) + 12_000) * 86_400_000_000_000,
+        level_T=np.exp(np.cumsum(rng.normal(-0.0005, 0.005 + 0.02 * wild_T))),
+        belief_TK=belief_TK,
+        names=("calm", "wild"),
+        transition_KK=np.array([[0.99, 0.01], [0.02, 0.98]]),
+        known_from=2500,
+        crises=CRISES,
+        refits=(
+            RefitMark(3000, accepted=True),
+            RefitMark(3500, accepted=False, reason="found <70%> agreement"),
+        ),
+    )
+
+
+def test_the_page_without_regimes_says_nothing_of_them(document: str) -> None:
+    assert "egime" not in document
+
+
+def test_the_page_shows_what_the_agent_saw_of_regimes(inputs: ReportInputs, document: str) -> None:
+    history = seen_regimes()
+    seen = render_report(dataclasses.replace(inputs, regimes=history))
+    first = document.index("<h2>Month by month</h2>")
+    start, end = seen.index("<h2>Regimes</h2>"), seen.index("<h2>Month by month</h2>")
+    assert (seen[:start], seen[end:]) == (document[:first], document[first:])
+    page = Page(seen)
+    assert page.fetched == []
+    assert len(page.ids) == len(set(page.ids))
+    assert seen.count("<svg") == 6
+    svg = seen[seen.index("<svg", start) : seen.index("</svg>", start)]
+    assert 20_000 < len(svg) < 200_000, "a long history is thinned"
+    assert "var(--green)" in svg
+    assert re.findall(r"#[0-9a-f]{6}", svg) == []
+    last = str(history.ts_event[2499].astype("datetime64[ns]"))[:10]
+    assert f"The detector was fitted on bars up to {last}" in seen
+    heading, *body = table(rows(history))
+    for name, row in zip(("green", "vermilion"), body, strict=True):
+        cells = [cell.replace("-", "\N{MINUS SIGN}") for cell in row]
+        told = "".join(f"<td>{cell}</td>" for cell in cells[1:])
+        assert f'<tr><td><span style="color:var(--{name})">■</span> {cells[0]}</td>{told}' in seen
+    assert all(f"<th>{name.capitalize()}</th>" in seen for name in heading)
+    assert "Refits after the training span: 1 accepted, 1 refused (the old model stayed)." in seen
+    refused = str(history.ts_event[3500].astype("datetime64[ns]"))[:10]
+    assert f'<td>{refused}</td><td class="words">found &lt;70%&gt; agreement</td>' in seen
+
+
+def test_many_refusals_are_summed_up_and_none_is_no_refit() -> None:
+    history = seen_regimes(400)
+    marks = tuple(RefitMark(k, accepted=False, reason=f"why {k}") for k in range(300, 320))
+    words = regime_words(dataclasses.replace(history, known_from=300, refits=marks))
+    assert (words.accepted, words.refused_count, words.untold) == ("0", "20", "8")
+    assert [reason for _, reason in words.refused] == [f"why {k}" for k in range(308, 320)]
+    calm = regime_words(dataclasses.replace(history, known_from=400, refits=()))
+    assert (calm.fitted_to, calm.attempts, calm.refused) == ("", False, ())
+    hourly = dataclasses.replace(history, ts_event=history.ts_event // 24, known_from=2)
+    assert regime_words(hourly).fitted_to == "1971-05-16 01:00"
+
+
 def test_every_colour_of_a_figure_follows_the_theme(document: str) -> None:
     inside = "".join(re.findall(r"<svg.*?</svg>", document, flags=re.DOTALL))
     assert "var(--blue)" in inside
@@ -178,6 +244,10 @@ def test_figures_are_written_as_pictures(inputs: ReportInputs, tmp_path: Path) -
     assert all(picture.startswith(b"\x89PNG") for picture in first)
     write_figures(tmp_path / "figures", inputs.evaluation)
     assert [p.read_bytes() for p in paths] == first
+    more = write_figures(tmp_path / "more", inputs.evaluation, seen_regimes(300))
+    assert [p.name for p in more] == [*(p.name for p in paths), "regimes.png"]
+    write_regime_figure(seen_regimes(300), tmp_path / "same.png")
+    assert more[-1].read_bytes() == (tmp_path / "same.png").read_bytes()
 
 
 def test_one_seed_without_validation_says_so(make_ledger: MakeLedger) -> None:

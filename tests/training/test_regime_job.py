@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import open_dict
 from safetensors.torch import load_file
 
+from evaluation.regime_summary import rows
 from features.pipeline import FeaturePipeline
 from markets.splits import Rows
 from perennial import main
@@ -29,6 +30,7 @@ from training.evaluate import evaluate_run
 from training.learning import saved_fits
 from training.preparation import prepare, warnings_of
 from training.regime_block import REGIMES, regime_block
+from training.regime_view import view_of_run
 from training.tasks.choice import open_task
 from training.tasks.data import DataTask
 from training.tasks.market import MarketTask
@@ -152,6 +154,31 @@ def test_a_span_that_no_detector_can_learn_from_is_refused_before_the_training()
     assert isinstance(config.regime, RegimeConfig)
     with pytest.raises(ConfigError, match=r"^regime: "):
         regime_block(config.regime, bars, Rows(0, 5))
+
+
+def test_the_report_of_a_run_shows_what_its_agents_saw(finished: Path) -> None:
+    page = (finished / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Regimes</h2>" in page
+    assert (finished / "evaluation" / "figures" / "regimes.png").stat().st_size > 10_000
+    seen = view_of_run(finished)
+    accepted = sum(event.accepted for event in seen.refits)
+    refused = len(seen.refits) - accepted
+    assert f"Refits after the training span: {accepted} accepted, {refused} refused" in page
+    assert f"fitted on bars up to {seen.date(seen.train.stop - 1)}, where" in page
+    for row in rows(seen.history):
+        assert f"</span> {row.name}</td><td>{row.share:.1%}</td>" in page
+
+
+def test_the_report_gives_reasons_of_refused_refits() -> None:
+    strict = configuration(*HMM, *REFITS, "regime.agreement=1.0")
+    task = DataTask(strict)
+    history = task._regimes("run")
+    assert history is not None
+    assert task.prepared.regimes is not None
+    found = [(mark.bar, mark.accepted, mark.reason) for mark in history.refits]
+    assert found == [(e.bar, e.accepted, e.reason) for e in task.prepared.regimes.refits]
+    assert any("expected the most likely regime to agree" in reason for _, _, reason in found)
+    assert DataTask(configuration())._regimes("run") is None
 
 
 def test_a_run_keeps_the_detector_beside_the_weights(finished: Path) -> None:

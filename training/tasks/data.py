@@ -13,11 +13,14 @@ from envs.simulator import Simulator
 from evaluation import metrics
 from evaluation.backtest import backtest
 from evaluation.judge import Evaluation, judge
+from evaluation.regime_summary import RegimeHistory
 from evaluation.report import ReportInputs, write_figures, write_report
+from regimes.config import RegimeConfig
 from training.config import TrainConfig
 from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
 from training.record import RunRecord
 from training.regime_block import REGIMES
+from training.regime_view import view
 from training.tasks.task import Result, Score
 
 
@@ -120,13 +123,29 @@ class DataTask:
             config=self.config.evaluation,
             data_sha256=prepared.manifest.sha256,
         )
-        target = folder / "evaluation"
+        target, regimes = folder / "evaluation", self._regimes(folder.name)
         evaluation.save(target)
-        write_figures(target / "figures", evaluation)
-        write_report(target / "report.html", self._report_inputs(folder, evaluation))
+        write_figures(target / "figures", evaluation, regimes)
+        write_report(target / "report.html", self._report_inputs(folder, evaluation, regimes))
         return Result(evaluation.comparison.verdict, _headline(evaluation))
 
-    def _report_inputs(self, folder: Path, evaluation: Evaluation) -> ReportInputs:
+    def _regimes(self, label: str) -> RegimeHistory | None:
+        """What the agents saw of regimes, named for people; None where they saw nothing."""
+        prepared, regime = self.prepared, self.config.regime
+        if prepared.regimes is None or not isinstance(regime, RegimeConfig):
+            return None
+        return view(
+            prepared.bars,
+            regime,
+            prepared.split.train,
+            label=label,
+            name=regime.detector.kind,
+            fitted=prepared.regimes.text,
+        ).history
+
+    def _report_inputs(
+        self, folder: Path, evaluation: Evaluation, regimes: RegimeHistory | None
+    ) -> ReportInputs:
         record, prepared = RunRecord.read(folder), self.prepared
         return ReportInputs(
             evaluation=evaluation,
@@ -136,6 +155,7 @@ class DataTask:
             versions=record.versions,
             command=record.command,
             notes=[f"Look at the data: {warning}." for warning in warnings_of(prepared)],
+            regimes=regimes,
         )
 
 
