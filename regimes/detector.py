@@ -56,9 +56,13 @@ class Detector:
     Args:
         config: kind and settings.
         seed: of the fit's random restarts.
+
+    Raises:
+        RegimeError: the configuration is not one of a detector.
     """
 
     def __init__(self, config: DetectorConfig, *, seed: int = 0) -> None:
+        _require_config(config)
         self.config = config
         self.seed = seed
         self._model: RegimeModel | None = None
@@ -125,6 +129,8 @@ class Detector:
 
     @state.setter
     def state(self, state: DetectorState) -> None:
+        if not isinstance(state, DetectorState):
+            raise RegimeError(f"state: expected a DetectorState, found {state!r}")
         expected_S, expected_K = self.model.start().shape, (self.model.num_regimes,)
         if state.filter_S.shape != expected_S or state.belief_K.shape != expected_K:
             raise RegimeError(
@@ -301,3 +307,18 @@ class Detector:
                 f"{self._span.regressors} regressors as in the training span, found {series} and "
                 f"{regressors}"
             )
+
+
+def _require_config(config: object) -> None:
+    """Refuse what is not a configuration, such as its class or its name.
+
+    Raises:
+        RegimeError: it is not.
+    """
+    kind, capacity = getattr(config, "kind", None), getattr(config, "capacity", None)
+    fits = callable(getattr(config, "fit", None))
+    if not (isinstance(kind, str) and isinstance(capacity, int) and fits):
+        raise RegimeError(
+            f"config: expected a detector's configuration such as StudentHMMConfig(), found "
+            f"{config!r}"
+        )

@@ -161,6 +161,8 @@ class OnlineDetector:
 
     @state.setter
     def state(self, state: OnlineState) -> None:
+        if not isinstance(state, OnlineState):
+            raise RegimeError(f"state: expected an OnlineState, found {state!r}")
         past = state.filter
         self.detector.adopt(state.model, state.labels, past.filter_S, past.belief_K)
         self.detector.state = past

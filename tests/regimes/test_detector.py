@@ -8,6 +8,7 @@ import pytest
 from regimes.base import Array, Observations, RegimeError, RegimeModel, RegimeWarning
 from regimes.detector import Detector
 from regimes.detector_document import DetectorState
+from regimes.hmm import StudentHMMConfig
 from regimes.matching import Labels
 from tests.regimes.fakes import BrokenModel, FakeConfig, fake_model, volatile
 
@@ -93,6 +94,21 @@ def test_a_state_is_a_copy() -> None:
 def test_a_state_of_another_model_is_refused() -> None:
     with pytest.raises(RegimeError, match=r"filter of shape \(2,\).*found \(3,\)"):
         fitted().state = DetectorState(np.ones(3), np.ones(3), 0, fallen=False)
+
+
+@pytest.mark.parametrize("state", [None, 42, np.ones(2)])
+def test_what_is_no_state_is_refused_in_words(state: object) -> None:
+    detector = fitted()
+    detector.update(0.01)
+    with pytest.raises(RegimeError, match="state: expected a DetectorState, found"):
+        detector.state = state  # type: ignore[assignment]  # what users do
+    assert detector.bars == 1
+
+
+@pytest.mark.parametrize("config", [42, None, "student_hmm", StudentHMMConfig])
+def test_what_is_no_configuration_is_refused_in_words(config: object) -> None:
+    with pytest.raises(RegimeError, match=r"config: expected .*StudentHMMConfig\(\), found"):
+        Detector(config)  # type: ignore[arg-type]  # what users do
 
 
 def test_a_bar_without_an_observation_carries_the_belief() -> None:

@@ -282,3 +282,10 @@ def test_the_memory_keeps_the_last_bars_in_order() -> None:
     memory.extend(Observations.of(np.arange(20.0, 30.0)))
     assert memory.observations().y_TD[:, 0].tolist() == [26.0, 27.0, 28.0, 29.0]
     assert len(Memory(0, Observations.of([0.0]))) == 0
+
+
+def test_what_is_no_state_is_refused_in_words() -> None:
+    with pytest.raises(RegimeError, match="state: expected an OnlineState, found None"):
+        started().state = None  # type: ignore[assignment]  # what users do
+    with pytest.raises(RegimeError, match="config: expected a detector's configuration"):
+        OnlineDetector(42)  # type: ignore[arg-type]  # what users do
