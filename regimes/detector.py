@@ -46,12 +46,21 @@ __all__ = [
 ]
 
 
+FARTHEST = 1e12
+"""Largest observation that is judged, in scales of the training span (`TrainingSpan.scale`)."""
+FARTHEST_REGRESSOR = 1e100
+"""Largest regressor that is judged: its product with a loading and its square stay numbers."""
+
+
 class Detector:
     """A model of regimes with a running filter.
 
     Beliefs have `capacity` columns, one for each slot; a slot without a regime holds 0. A belief
     that is not made of probabilities (a model gone wrong) is replaced by the last good one, with a
-    `RegimeWarning` at the first bar of each such stretch, and the bar is forgotten.
+    `RegimeWarning` at the first bar of each such stretch, and the bar is forgotten. So is a bar
+    that no return can explain: an observation beyond `FARTHEST` scales of the training span, or a
+    regressor beyond `FARTHEST_REGRESSOR`. Far enough out the densities of all regimes overflow and
+    look alike, and the belief would calmly say that nothing had happened.
 
     Args:
         config: kind and settings.
@@ -272,8 +281,10 @@ class Detector:
         if not len(observations):
             return np.zeros((0, self.model.num_regimes))
         before_S = self._filter_S.copy()
-        belief_TK = self.model.filter(observations, self._filter_S)
-        if not probabilities(belief_TK).all():
+        belief_TK = None
+        if not self._too_far(observations.y_TD, observations.x_TM):
+            belief_TK = self.model.filter(observations, self._filter_S)
+        if belief_TK is None or not probabilities(belief_TK).all():
             self._filter_S = before_S
             pairs = zip(observations.y_TD, observations.x_TM, strict=True)
             return np.array([self._advance(y_D, x_M) for y_D, x_M in pairs])
@@ -283,21 +294,38 @@ class Detector:
 
     def _advance(self, y_D: Array, x_M: Array) -> Array:
         before_S = self._filter_S.copy()
-        belief_K = self.model.advance(self._filter_S, y_D, x_M)
         self._bars += 1
-        if probabilities(belief_K).all():
-            self._belief_K, self._fallen = belief_K, False
-            return belief_K
-        self._filter_S = before_S
+        if self._too_far(y_D, x_M):
+            wrong = (
+                f"expected an observation within {FARTHEST:g} scales of the training span "
+                f"({self._span.scale:.3g}) and regressors within {FARTHEST_REGRESSOR:g}, found "
+                f"{y_D} and {x_M}"
+            )
+        else:
+            belief_K = self.model.advance(self._filter_S, y_D, x_M)
+            if probabilities(belief_K).all():
+                self._belief_K, self._fallen = belief_K, False
+                return belief_K
+            self._filter_S = before_S
+            wrong = f"expected probabilities, found {belief_K}"
         if not self._fallen:
             warnings.warn(
-                f"{self.config.kind}: bar {self._bars - 1}: expected probabilities, found "
-                f"{belief_K}; the last good belief {self._belief_K} stands",
+                f"{self.config.kind}: bar {self._bars - 1}: {wrong}; the last good belief "
+                f"{self._belief_K} stands",
                 RegimeWarning,
                 stacklevel=3,
             )
         self._fallen = True
         return self._belief_K
+
+    def _too_far(self, y: Array, x: Array) -> bool:
+        """Whether any number of one bar or of many is too large to be judged."""
+        # The NaN of a bar without an observation goes through and compares as false.
+        size = np.abs(y).max(axis=-1)
+        far = size > FARTHEST * self._span.scale
+        if x.shape[-1]:
+            far |= (np.abs(x).max(axis=-1) > FARTHEST_REGRESSOR) & (size >= 0.0)
+        return bool(far.any())
 
     def _require_fit(self, series: int, regressors: int) -> None:
         _ = self.model

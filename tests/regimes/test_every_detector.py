@@ -197,6 +197,58 @@ def test_beliefs_stay_probabilities_through_outliers(case: Case, size: float) ->
     assert_probabilities(belief)
 
 
+@every_case
+@pytest.mark.parametrize("size", [1e13, 1e150, 1e200, 1e308])
+def test_an_observation_that_cannot_be_judged_is_told_and_forgotten(
+    case: Case, size: float
+) -> None:
+    seen = case.observations(120, seed=5)
+    y_TD = seen.y_TD.copy()
+    y_TD[30], y_TD[31, 0], y_TD[60:70, -1] = size, -size, size
+    wild = Observations(y_TD, seen.x_TM)
+    _assert_told_and_forgotten(case, wild, [*range(30, 32), *range(60, 70)])
+
+
+def test_a_regressor_that_cannot_be_judged_is_told_and_forgotten() -> None:
+    case = Case("switching_regression", regressors=2)
+    seen = case.observations(120, seed=5)
+    x_TM = seen.x_TM.copy()
+    x_TM[30], x_TM[31, 0], x_TM[60:70, 1] = 1e150, -1e101, 1e308
+    wild = Observations(seen.y_TD, x_TM)
+    _assert_told_and_forgotten(case, wild, [*range(30, 32), *range(60, 70)])
+
+
+def test_numbers_of_a_bar_without_an_observation_are_not_judged() -> None:
+    case = Case("switching_regression", regressors=2)
+    one = detector(case)
+    belief = one.filter(case.observations(30, seed=5))[-1]
+    carried = one.update(np.nan, [1e200, np.inf])
+    assert not one.state.fallen
+    np.testing.assert_allclose(carried.sum(), 1.0)
+    assert not np.array_equal(carried, belief)
+
+
+def _assert_told_and_forgotten(case: Case, wild: Observations, places: list[int]) -> None:
+    """Two stretches of wild bars, from 30 and from 60 on, change nothing but the count of bars."""
+    one, two, tame = detector(case), detector(case), detector(case)
+    with pytest.warns(RegimeWarning, match="last good belief") as told:
+        batch = one.filter(wild)
+    bars = [str(warning.message).split(": ")[1] for warning in told]
+    assert bars == ["bar 30", "bar 60"], "said once in each stretch"
+    rows = zip(wild.y_TD, wild.x_TM, strict=True)
+    with pytest.warns(RegimeWarning, match="last good belief") as told:
+        stream = np.array([two.update(y_D, x_M) for y_D, x_M in rows])
+    assert len(told) == 2
+    assert np.array_equal(batch, stream)
+    assert np.array_equal(batch[places], batch[[place - 1 for place in places]])
+    kept_T = np.ones(len(wild), np.bool_)
+    kept_T[places] = False
+    rest = tame.filter(Observations(wild.y_TD[kept_T], wild.x_TM[kept_T]))
+    assert np.array_equal(batch[kept_T], rest)
+    assert np.array_equal(one.state.filter_S, tame.state.filter_S, equal_nan=True)
+    assert one.bars == len(wild)
+
+
 def spoilt(case: Case, how: str) -> Observations:
     train = case.observations(TRAIN)
     y_TD, x_TM = train.y_TD.copy(), train.x_TM.copy()
@@ -422,8 +474,11 @@ def test_a_poisoned_window_is_refused_and_the_old_model_stays(case: Case, poison
     online = OnlineDetector(case.config, Schedule(every=300, window=350))
     online.fit(case.observations(TRAIN))
     model = online.model
-    with pytest.warns(RegimeWarning, match="refused, the old model stays"):
+    with pytest.warns(RegimeWarning) as told:
         belief = online.filter(Observations(y_TD, seen.x_TM))
+    texts = [str(warning.message) for warning in told]
+    assert any("refused, the old model stays" in text for text in texts)
+    assert any("last good belief" in text for text in texts) == (poison == 1e300)
     assert not online.events[-1].accepted
     assert online.events[-1].reason
     assert_probabilities(belief)
