@@ -31,6 +31,12 @@ __all__ = ["FeatureHistory", "feature_figure", "feature_history"]
 Array = NDArray[np.float64]
 _WIDTH: Final = 10.8
 _MARKET: Final = "all assets"
+_SHARE: Final = ": share of ones"
+_MOST_FLIPS: Final = 150
+"""Changes of a flag between 0 and 1 that a line can show; more are a comb."""
+_SHARE_BARS: Final = 63
+_LONG_SHARE_BARS: Final = 252
+"""Bars of which the share of ones is taken; the longer one where ten times so many are drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +124,9 @@ def feature_history(
 def feature_figure(history: FeatureHistory, *, last: int | None = None) -> Figure:
     """Draw a feature; training values and distributions are those of the whole history.
 
+    A flag of 0 and 1 that changes too often for a line is drawn as its share of ones over the
+    last bars; its drift is still that of the flag.
+
     Args:
         history: what to draw.
         last: number of last bars drawn; all if left out.
@@ -133,13 +142,15 @@ def feature_figure(history: FeatureHistory, *, last: int | None = None) -> Figur
     times_T = date2num(history.ts_event.astype("datetime64[ns]"))[shown]  # type: ignore[no-untyped-call]
     price = figure.add_subplot(grid[0, 0])
     colours = _colours(history.symbols)
-    _draw_prices(price, history, times_T, shown, colours)
+    drawn = _readable(history, shown)
+    _draw_prices(price, drawn, times_T, shown, colours)
     lowest = price
     for column in range(panels):
         lowest = figure.add_subplot(grid[1 + column, 0], sharex=price)
-        _draw_values(lowest, history, column, times_T, shown)
+        _draw_values(lowest, drawn, column, times_T, shown)
         beside = figure.add_subplot(grid[1 + column, 1], sharey=lowest)
-        _draw_distributions(beside, history, column)
+        reading = _reading(_training(history, column), _later(history, column))
+        _draw_distributions(beside, drawn, column, reading)
         if column < panels - 1:
             lowest.tick_params(labelbottom=False)
     price.tick_params(labelbottom=False)
@@ -149,6 +160,41 @@ def feature_figure(history: FeatureHistory, *, last: int | None = None) -> Figur
     _draw_head(figure, history, inches)
     figure.subplots_adjust(left=0.07, right=0.985, top=1.0 - 0.78 / inches, bottom=0.32 / inches)
     return figure
+
+
+def _readable(history: FeatureHistory, shown: slice) -> FeatureHistory:
+    """The history with the share of ones in the place of flags that would be a comb."""
+    values_TAK, columns = history.values_TAK.copy(), list(history.columns)
+    rows = len(history.ts_event[shown])
+    bars = _LONG_SHARE_BARS if rows > 10 * _LONG_SHARE_BARS else _SHARE_BARS
+    for column, name in enumerate(columns):
+        if _comb(values_TAK[shown, :, column]):
+            columns[column] = f"{name}{_SHARE} in the last {bars} bars"
+            for line in range(len(history.lines)):
+                values_T = values_TAK[:, line, column]
+                known_T = np.isfinite(values_T)
+                values_T[known_T] = _trailing_mean(values_T[known_T], bars)
+    return replace(history, values_TAK=values_TAK, columns=tuple(columns))
+
+
+def _comb(values_TA: Array) -> bool:
+    """Whether some line goes to and fro between 0 and 1, and nowhere else, too often."""
+    known_TA = np.isfinite(values_TA)
+    if not np.isin(values_TA[known_TA], (0.0, 1.0)).all():
+        return False
+    flips = (
+        np.count_nonzero(np.diff(values_TA[known_T, line]))
+        for line, known_T in enumerate(known_TA.T)
+    )
+    return bool(max(flips) > _MOST_FLIPS)
+
+
+def _trailing_mean(values_T: Array, bars: int) -> Array:
+    """Means of the last bars; NaN before there are so many."""
+    sums_T = np.concatenate([[0.0], np.cumsum(values_T)])
+    means_T = np.full(len(values_T), np.nan)
+    means_T[bars - 1 :] = (sums_T[bars:] - sums_T[:-bars]) / bars
+    return means_T
 
 
 def _colours(names: tuple[str, ...]) -> list[str]:
@@ -222,7 +268,8 @@ def _draw_key(axes: Axes, history: FeatureHistory, shown: slice, colours: list[s
         ends = Line2D([], [], color=COLOURS["ink"], linestyle=":", lw=0.9, label="training ends")
         drawn.append(ends)
     if compared and any(len(_later(history, column)) for column in columns):
-        drawn.append(Line2D([], [], color=COLOURS["vermilion"], label="values after it"))
+        where = " (right)" if len(history.lines) > 1 else ""
+        drawn.append(Line2D([], [], color=COLOURS["vermilion"], label=f"values after it{where}"))
     if any(_warmups(history, column, shown) for column in columns):
         drawn.append(Patch(color=COLOURS["grey"], alpha=0.3, lw=0, label="no value yet"))
     axes.legend(
@@ -254,15 +301,30 @@ def _draw_values(
     colours = _colours(history.lines)
     for line, colour in enumerate(colours):
         values_T = history.values_TAK[shown, line, column]
-        known_T = np.isfinite(values_T)
-        axes.plot(times_T[known_T], values_T[known_T], color=colour, linewidth=0.9)
-    _limit(axes, np.append(history.values_TAK[shown, :, column], (low, high)))
+        known = np.flatnonzero(np.isfinite(values_T))
+        for part, shade in _parts(history, column, known, shown, colour):
+            axes.plot(times_T[part], values_T[part], color=shade, linewidth=0.9)
+    # A share is read from nought: its ripple is one of counting.
+    nought = (0.0,) if _SHARE in history.columns[column] else ()
+    _limit(axes, np.append(history.values_TAK[shown, :, column], (low, high, *nought)))
     for first, end in _warmups(history, column, shown):
         axes.axvspan(times_T[first], times_T[end], color=COLOURS["grey"], alpha=0.22, lw=0)
     axes.set_title(history.columns[column])
     axes.yaxis.set_major_locator(MaxNLocator(6))
     _mark_training(axes, history, times_T, shown)
     bare(axes)
+
+
+def _parts(
+    history: FeatureHistory, column: int, known: NDArray[np.int64], shown: slice, colour: str
+) -> list[tuple[NDArray[np.int64], str]]:
+    """Drawn rows and their colours: a line alone has the later values in that of the legend."""
+    if len(history.lines) > 1 or not len(_training(history, column)):
+        return [(known, colour)]
+    first = int(np.searchsorted(known, history.train - (shown.start or 0)))
+    later = known[max(first - 1, 0) :] if first < len(known) else known[:0]
+    parts = ((known[:first], colour), (later, COLOURS["vermilion"]))
+    return [(rows, shade) for rows, shade in parts if len(rows)]
 
 
 def _limit(axes: Axes, values: Array) -> None:
@@ -273,7 +335,7 @@ def _limit(axes: Axes, values: Array) -> None:
     axes.set_ylim(lowest - margin, highest + margin)
 
 
-def _draw_distributions(axes: Axes, history: FeatureHistory, column: int) -> None:
+def _draw_distributions(axes: Axes, history: FeatureHistory, column: int, reading: str) -> None:
     """Shares of values in training and later, sideways at the values' axis."""
     before, after = _training(history, column), _later(history, column)
     axes.spines["left"].set_visible(False)
@@ -295,7 +357,7 @@ def _draw_distributions(axes: Axes, history: FeatureHistory, column: int) -> Non
                 linewidth=1.2,
             )
     axes.set_xlim(left=0.0)
-    axes.set_title(_reading(before, after), fontsize=8.5, fontweight="normal")
+    axes.set_title(reading, fontsize=8.5, fontweight="normal")
     bare(axes)
 
 

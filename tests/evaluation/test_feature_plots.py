@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from evaluation.drawing import style, to_png, to_svg
+from evaluation.drawing import COLOURS, PALETTE, style, to_png, to_svg
 from evaluation.feature_plots import FeatureHistory, feature_figure, feature_history
 from features.config import FeatureSpec
 from features.definition import FeatureError
+from features.drift import Reference
 from markets.bars import Bars
 
 
@@ -65,12 +67,59 @@ def test_figure_has_prices_values_and_distributions(bars: Bars) -> None:
     assert titles[0] == "A, close, splits taken out (log scale)"
     assert titles[1:4:2] == list(found.columns)
     assert all(title.startswith("PSI ") for title in titles[2:5:2])
-    line = figure.axes[1].get_lines()[1]
-    np.testing.assert_array_equal(line.get_ydata(), found.values_TAK[33:, 0, 0])
+    _, before, after, _ = figure.axes[1].get_lines()
+    np.testing.assert_array_equal(before.get_ydata(), found.values_TAK[33:180, 0, 0])
+    np.testing.assert_array_equal(after.get_ydata(), found.values_TAK[179:, 0, 0])
+    outline = figure.axes[2].patches[-1]
+    assert to_hex(outline.get_edgecolor()) == after.get_color() == COLOURS["vermilion"]
+    assert before.get_color() == COLOURS["blue"]
     assert {text.get_text() for text in figure.texts} == {
         "macd_12_26_9",
         f"{found.unit}; warm-up 33 bars; 2011-01-26 to 2011-11-21",
     }
+
+
+def test_later_values_of_several_assets_keep_their_colours(bars: Bars) -> None:
+    figure = drawn(history(bars, "rsi").of(["A", "B"]))
+    _, first, second, _ = figure.axes[1].get_lines()
+    assert [first.get_color(), second.get_color()] == [COLOURS[name] for name in PALETTE[:2]]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert "values after it (right)" in [text.get_text() for text in legend.get_texts()]
+    # Where all that is drawn is later, all of it is in the colour of the legend.
+    _, only = drawn(history(bars, "rsi").of(["A"]), last=50).axes[1].get_lines()
+    assert only.get_color() == COLOURS["vermilion"]
+    assert np.size(only.get_ydata()) == 50
+
+
+def test_a_flag_that_would_be_a_comb_is_drawn_as_its_share(bars: Bars) -> None:
+    few = replace(history(bars, "turn_of_month"), train=180)
+    assert few.values_TAK.shape == (300, 1, 1)
+    _, before, _, _ = drawn(few).axes[1].get_lines()
+    np.testing.assert_array_equal(before.get_ydata(), few.values_TAK[:180, 0, 0])
+    rng = np.random.default_rng(1)
+    flag_T = (rng.random(300) < 0.4).astype(float)
+    flag_T[rng.random(300) < 0.5] = 1.0
+    flag_T[::2] = 0.0
+    many = replace(few, values_TAK=flag_T[:, None, None])
+    figure = drawn(many)
+    assert (
+        figure.axes[1].get_title(loc="left") == "turn_of_month: share of ones in the last 63 bars"
+    )
+    _, before, after, _ = figure.axes[1].get_lines()
+    share_T = np.convolve(flag_T, np.ones(63), mode="valid") / 63
+    np.testing.assert_allclose(
+        np.asarray(before.get_ydata(), float), share_T[: 180 - 62], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        np.asarray(after.get_ydata(), float), share_T[179 - 62 :], atol=1e-12
+    )
+    assert figure.axes[1].get_ylim()[0] < 0.0 < share_T.min(), "the share is read from nought"
+    psi = Reference.of(flag_T[:180]).drift("", flag_T[180:]).psi
+    assert figure.axes[2].get_title(loc="left").startswith(f"PSI {psi:.2f}"), "of the flag itself"
+    np.testing.assert_array_equal(many.values_TAK[:, 0, 0], flag_T)
+    # A few bars can be read as they are.
+    assert drawn(many, last=60).axes[1].get_title(loc="left") == "turn_of_month"
 
 
 def test_spans_without_a_value_are_shaded(bars: Bars) -> None:
