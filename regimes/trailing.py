@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.blocks import ring_count, ring_deviation, ring_mean, ring_push, ring_size
 from markets.compiled import kernel, separate
@@ -202,11 +203,14 @@ def class_probabilities(point_F: Array, classes: tuple[Array, Array, Array], out
 def quiet_fit(mixture: MixtureT, points_NF: Array, what: str) -> MixtureT:
     """Fit a mixture of scikit-learn; with ten times the iterations where it did not converge.
 
+    It runs on one thread: the matrices have a handful of columns, and more threads wait for each
+    other, at ten times the CPU time of the fit.
+
     Raises:
         RegimeError: it did not converge, or diverged; `what` begins the text.
     """
     for _ in range(2):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1):
             # Told by `converged_`, and by k-means of the start, whose result is only a start.
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:

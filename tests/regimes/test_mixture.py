@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.mixture import BayesianGaussianMixture
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from regimes.base import Array, Observations, RegimeError, RegimeModel
 from regimes.mixture import DPGMMConfig, DPGMMModel
@@ -162,6 +163,29 @@ def test_a_fit_gets_ten_times_the_iterations_and_then_says_so() -> None:
         quiet_fit(hasty, points_NF, "a mixture")
     patient = BayesianGaussianMixture(n_components=3, max_iter=20, random_state=0)
     assert quiet_fit(patient, points_NF, "a mixture").max_iter == 200
+
+
+class Watched(BayesianGaussianMixture):  # type: ignore[misc]  # it has no annotations
+    """A mixture that notes how many threads its fit may use."""
+
+    def fit(self, points_NF: Array) -> "Watched":
+        self.threads_ = most_threads()
+        super().fit(points_NF)
+        return self
+
+
+def most_threads() -> int:
+    return max(int(pool["num_threads"]) for pool in threadpool_info())
+
+
+def test_a_fit_runs_on_one_thread_and_leaves_the_others_alone() -> None:
+    with threadpool_limits(2):
+        before = most_threads()
+        found = quiet_fit(
+            Watched(n_components=2, random_state=0), three_regimes(0).train.y_TD, "a mixture"
+        )
+        after = most_threads()
+    assert (before, found.threads_, after) == (2, 1, 2)
 
 
 def tiny() -> DPGMMModel:
