@@ -13,6 +13,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+import markets.compiled  # noqa: F401 - finds a folder for machine code before any is compiled
+
 __all__ = ["SIGNATURE", "drive", "sweep"]
 
 Array = NDArray[np.float64]
