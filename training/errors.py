@@ -28,15 +28,26 @@ def _line(fault: ErrorDetails, known: Sequence[str], container: object) -> str:
     path = dotted(fault["loc"], container)
     kind, found = fault["type"], fault.get("input")
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
-        close = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"{path}: unknown key, was {found!r}{hint}"
+        return f"{path}: unknown key, was {found!r}{_hint(path, known)}"
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{path}: expected a value, found none"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     # A fault between several values names them itself: the whole group would bury it.
     where = f"{path}: " if path else ""
     return f"{where}{message}" + ("" if isinstance(found, Mapping) else f", was {found!r}")
+
+
+def _hint(path: str, known: Sequence[str]) -> str:
+    """A key of the same group that is meant, or else one of another group, or else those here."""
+    group, _, name = path.rpartition(".")
+    # What they share would make all keys of a group look alike: their own names are compared.
+    here = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == group}
+    if close := difflib.get_close_matches(name, here, n=1, cutoff=0.6):
+        return f"; did you mean '{here[close[0]]}'?"
+    others = [key for key in known if key not in here.values() and not path.startswith(f"{key}.")]
+    if close := difflib.get_close_matches(path, others, n=1, cutoff=0.6):
+        return f"; did you mean '{close[0]}'?"
+    return f"; keys of {group}: {', '.join(sorted(here))}" if group and here else ""
 
 
 def dotted(location: Iterable[int | str], container: object = None) -> str:

@@ -119,6 +119,12 @@ def test_every_detector_can_be_configured_by_words(name: str) -> None:
         (["nasdaq", "--train", "0.003"], "expected at least 60 bars.*found 14"),
         (["nasdaq", "detector.num_regimes=0"], "detector.num_regimes: .*equal to 1, was 0"),
         (["nasdaq", "detector.num_regime=2"], "did you mean 'detector.num_regimes'"),
+        (["nasdaq", "detector.nuu=2"], "did you mean 'detector.nu'"),
+        (
+            ["nasdaq", "detector.foo=3"],
+            "detector.foo: unknown key, was 3; keys of detector: kind, max_it",
+        ),
+        (["nasdaq", "detectr.nu=2"], "detectr: unknown key, .*did you mean 'detector'"),
         (["nasdaq", "--regime", "jump", "detector.kind=hmm"], "chosen by name, was 'hmm'"),
         (["nasdaq", "two"], "two: expected name=value"),
         (["nasdaq", "detector.nu=[1"], r"detector.nu=\[1: expected name=value"),

@@ -91,6 +91,11 @@ def test_plot_joins_a_packaged_series(capsys: pytest.CaptureFixture[str], tmp_pa
         (["rsj"], "unknown feature 'rsj': did you mean"),
         (["rsi", "nasdaq", "window"], "window: expected name=value beside the data set nasdaq"),
         (["rsi", "window=1"], "features.rsi.window"),
+        (["rsi", "window="], "perennial: window: expected name=value with a number, a word or a"),
+        (["rsi", "window=[9]"], "as window=14, found 'window=[9]'"),
+        (["rsi", "window=[9"], "as window=14, found 'window=[9'"),
+        (["rsi", "window=2020-01-01"], "as window=14, found 'window=2020-01-01'"),
+        (["rsi", "=9"], "=9: expected name=value"),
         (["rsi", "windo=9"], "features.rsi.windo: Extra inputs"),
         (["rsi", "--symbols", "AAPL,XYZ"], "symbols: expected some of AAPL, FB, GOOG"),
         (["rsi", "--out", "x.bmp"], "out: expected a .png or .svg file"),
@@ -104,7 +109,9 @@ def test_mistakes_are_named(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert perennial.main(["features", "plot", *words]) == 2
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1, "a line"
 
 
 def test_a_word_too_many_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from training.commands.words import add_words, parsed
 
 if TYPE_CHECKING:
     from features.config import FeatureSpec
-    from features.definition import Feature
+    from features.definition import Feature, Parameter
 
 SUMMARY = "list the features, and show one of them on data"
 EXAMPLES = """\
@@ -161,11 +161,23 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _spec(name: str, words: Sequence[str]) -> "FeatureSpec":
+    from features.config import FeatureSpec  # noqa: PLC0415 - the help must answer at once
+
+    return FeatureSpec(name=name, parameters=dict(_parameter(word) for word in words))
+
+
+def _parameter(word: str) -> tuple[str, "Parameter"]:
+    """Name and value of a word; which names and values the feature takes it says itself."""
     import yaml  # noqa: PLC0415 - the help must answer at once
 
-    from features.config import FeatureSpec  # noqa: PLC0415 - the same
-
-    pairs = (word.partition("=") for word in words)
-    return FeatureSpec(
-        name=name, parameters={key: yaml.safe_load(value) for key, _, value in pairs}
-    )
+    name, _, text = word.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not name or not isinstance(value, int | float | str | bool):
+        raise FeatureArgumentError(
+            f"{name or word}: expected name=value with a number, a word or a truth value, "
+            f"as window=14, found {word!r}"
+        )
+    return name, value
