@@ -12,6 +12,7 @@ import pytest
 
 import perennial
 from features import FeatureConfig, FeaturePipeline, FeatureSpec, catalogue
+from features.cache.disk import DiskStore
 from markets.sources.config import parse_config
 from training.commands import features as features_command
 from training.commands.cache import size
@@ -180,12 +181,29 @@ def test_cache_is_shown_and_emptied(capsys: pytest.CaptureFixture[str], tmp_path
     long_ago = time.time() - 3 * 86400
     os.utime(one, (long_ago, long_ago))
     assert perennial.main(["cache", "clear", "--older-than", "2d"]) == 0
-    assert re.search(r"removed 1 entries, \d+\.\d KiB", capsys.readouterr().out)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"removing entries not used for 2d of {tmp_path / 'cache' / 'features'}"
+    assert re.fullmatch(r"removed 1 entries, \d+\.\d KiB", told[1])
     assert perennial.main(["cache", "clear"]) == 0
     assert "removed 1 entries" in capsys.readouterr().out
     assert not list((tmp_path / "cache").rglob("*.npy"))
     assert perennial.main(["cache", "clear", "--older-than", "soon"]) == 2
     assert "expected a time such as 12h, 30d or 2w, found 'soon'" in capsys.readouterr().err
+
+
+def test_the_folder_is_named_before_it_is_emptied(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def clear(_: DiskStore, older_than: float = 0.0) -> tuple[int, int]:
+        told.append(capsys.readouterr().out)
+        return 0, int(older_than)
+
+    monkeypatch.setattr(DiskStore, "clear", clear)
+    assert perennial.main(["cache", "clear", "--path", str(tmp_path / "other")]) == 0
+    assert told == [f"removing entries of {tmp_path / 'other' / 'features'}\n"]
+    assert capsys.readouterr().out == "removed 0 entries, 0 B\n"
 
 
 def test_cache_in_another_place(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

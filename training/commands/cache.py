@@ -45,9 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "info":
         return _info(store.kept(), as_json=arguments.json)
     seconds = _duration(arguments.older_than) if arguments.older_than else 0.0
-    place = store.kept().place
+    which = f" not used for {arguments.older_than}" if arguments.older_than else ""
+    # Before anything is gone: who sees another place than the one that was meant can still stop it.
+    say(f"removing entries{which} of {store.kept().place}")
     count, nbytes = store.clear(seconds)
-    say(f"{place}: removed {count:,} entries, {size(nbytes)}")
+    say(f"removed {count:,} entries, {size(nbytes)}")
     return 0
 
 
