@@ -2,10 +2,13 @@
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from training.regime_catalog import configured, detectors
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -36,3 +39,13 @@ def test_the_blocks_of_a_guide_run(
     else:
         assert 0.5 < names["value"]["hmm"] / names["value"]["oracle"] <= 1.05
         assert names["blended"].mean > 0.0
+
+
+def test_the_guide_has_the_class_of_every_detector() -> None:
+    text = (DOCS / "regimes.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(\w+)` \| `(\w+Config)` \| `([\w.]+)` \|$", text, re.MULTILINE)
+    assert sorted(name for name, _, _ in found) == sorted(detectors())
+    for name, class_name, module in found:
+        chosen = type(configured(name).detector)
+        assert chosen is getattr(import_module(module), class_name)
+        assert chosen.__module__ == module
