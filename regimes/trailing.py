@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from features.blocks import ring_count, ring_deviation, ring_mean, ring_push, ring_size
 from markets.compiled import kernel, separate

@@ -42,7 +42,7 @@ def by_enumeration(y_T: Array, hazard: float, kappa_0: float, alpha_0: float) ->
         for first, last in itertools.pairwise(ends):
             log_weight += log_marginal(y_T[first:last], kappa_0, alpha_0, alpha_0 - 1.0)
         weight_R[ends[-1] - ends[-2]] += math.exp(log_weight)
-    return weight_R / weight_R.sum()
+    return np.asarray(weight_R / weight_R.sum())
 
 
 def with_windows(y_T: Array, longest: int, hazard: float, kappa_0: float, alpha_0: float) -> Array:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.mixture import BayesianGaussianMixture
-from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from regimes.base import Array, Observations, RegimeError, RegimeModel
 from regimes.mixture import DPGMMConfig, DPGMMModel
