@@ -112,12 +112,14 @@ def regime_panels(history: RegimeHistory) -> Figure:
 
 def _thinned(history: RegimeHistory) -> RegimeHistory:
     keep, _ = kept_rows(history.ts_event, _MOST_ROWS)
+    # Alarms last for a few bars: those between the rows that are kept count.
+    alarm_T = history.alarm_T
     return replace(
         history,
         ts_event=history.ts_event[keep],
         level_T=history.level_T[keep],
         belief_TK=history.belief_TK[keep],
-        alarm_T=None if history.alarm_T is None else history.alarm_T[keep],
+        alarm_T=None if alarm_T is None else np.maximum.reduceat(alarm_T, keep),
         known_from=int(np.searchsorted(keep, history.known_from)),
         refits=tuple(
             replace(mark, bar=int(np.searchsorted(keep, mark.bar))) for mark in history.refits

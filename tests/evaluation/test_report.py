@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from evaluation import axes, plots
 from evaluation.bootstrap import BootstrapConfig
 from evaluation.comparison import compare
-from evaluation.drawing import COLOURS, to_svg
+from evaluation.drawing import COLOURS, style, to_svg
 from evaluation.judge import Evaluation, EvaluationConfig
 from evaluation.ledger import Ledger
-from evaluation.regime_plots import write_regime_figure
+from evaluation.regime_plots import regime_panels, write_regime_figure
 from evaluation.regime_summary import CRISES, RefitMark, RegimeHistory, rows, table
 from evaluation.report import (
     ReportInputs,
@@ -197,6 +197,16 @@ def test_the_page_shows_what_the_agent_saw_of_regimes(inputs: ReportInputs, docu
     assert "Refits after the training span: 1 accepted, 1 refused (the old model stayed)." in seen
     refused = str(history.ts_event[3500].astype("datetime64[ns]"))[:10]
     assert f'<td>{refused}</td><td class="words">found &lt;70%&gt; agreement</td>' in seen
+
+
+def test_no_alarm_is_lost_where_bars_are_left_out() -> None:
+    alarm_T = np.zeros(5000)
+    alarm_T[[7, 2004, 4998]] = 0.9
+    history = dataclasses.replace(seen_regimes(), alarm_T=alarm_T, alarm_bars=10)
+    with style():
+        _, _, panel = regime_panels(history).axes
+    drawn = np.asarray(panel.get_lines()[0].get_ydata(), float)
+    assert (len(drawn), np.count_nonzero(drawn == 0.9)) == (800, 3)
 
 
 def test_many_refusals_are_summed_up_and_none_is_no_refit() -> None:
