@@ -206,7 +206,7 @@ def test_no_alarm_is_lost_where_bars_are_left_out() -> None:
     with style():
         _, _, panel = regime_panels(history).axes
     drawn = np.asarray(panel.get_lines()[0].get_ydata(), float)
-    assert (len(drawn), np.count_nonzero(drawn == 0.9)) == (800, 3)
+    assert (len(drawn), int((drawn == 0.9).sum())) == (800, 3)
 
 
 def test_many_refusals_are_summed_up_and_none_is_no_refit() -> None:
