@@ -178,7 +178,7 @@ def _readable(history: FeatureHistory, shown: slice) -> FeatureHistory:
 
 
 def _comb(values_TA: Array) -> bool:
-    """Whether some line goes to and fro between 0 and 1, and nowhere else, too often."""
+    """Whether some line alternates between 0 and 1, and takes no other value, too often."""
     known_TA = np.isfinite(values_TA)
     if not np.isin(values_TA[known_TA], (0.0, 1.0)).all():
         return False

@@ -97,7 +97,7 @@ def test_plot_joins_a_packaged_series(capsys: pytest.CaptureFixture[str], tmp_pa
         (["rsi", "window=[9"], "as window=14, found 'window=[9'"),
         (["rsi", "window=2020-01-01"], "as window=14, found 'window=2020-01-01'"),
         (["rsi", "=9"], "=9: expected name=value"),
-        (["rsi", "windo=9"], "features.rsi.windo: Extra inputs"),
+        (["rsi", "windows=9"], "features.rsi.windows: Extra inputs"),
         (["rsi", "--symbols", "AAPL,XYZ"], "symbols: expected some of AAPL, FB, GOOG"),
         (["rsi", "--out", "x.bmp"], "out: expected a .png or .svg file"),
         (["rsi", "--last", "1"], "last: expected 2 bars or more, found 1"),
