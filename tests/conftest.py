@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import features.indicators  # noqa: F401 - declares the features
+from features import registry
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -24,3 +27,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real test data not found at {folder}; set PERENNIAL_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def packaged_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue as a user finds it, without what other tests have declared."""
+    own = {
+        feature.name: feature
+        for feature in registry.catalogue()
+        if feature.function.__module__.startswith("features.")
+    }
+    monkeypatch.setattr(registry, "_REGISTRY", own)

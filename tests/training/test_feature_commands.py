@@ -19,7 +19,7 @@ from training.commands.cache import size
 
 
 @pytest.fixture(autouse=True)
-def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged_features: None) -> None:
     """A folder and a cache of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PERENNIAL_CACHE", str(tmp_path / "cache"))

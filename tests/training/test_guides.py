@@ -13,6 +13,7 @@ from training.regime_catalog import configured, detectors
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
+@pytest.mark.usefixtures("packaged_features")
 @pytest.mark.parametrize(("guide", "blocks"), [("features", 6), ("regimes", 4)])
 def test_the_blocks_of_a_guide_run(
     guide: str, blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
