@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Array",
     "Observations",
+    "RefitRefused",
     "RegimeError",
     "RegimeModel",
     "RegimeWarning",
@@ -32,6 +33,10 @@ class RegimeError(ValueError):
 
 class RegimeWarning(UserWarning):
     """A refit was refused, or a belief fell back to the last good one."""
+
+
+class RefitRefused(RegimeWarning):
+    """A refit was refused, and the old model stays; its event is recorded as well."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 Every n bars the model is fitted anew to the last bars, beginning at the one in use (warm start).
 Its regimes are matched to the old ones on the bars that both know; a refit that does not find the
-same regimes again (agreement below a threshold) or fails is refused with a `RegimeWarning`, and
+same regimes again (agreement below a threshold) or fails is refused with a `RefitRefused`, and
 the old model stays. The belief of a bar comes from the model fitted before it.
 
 Dimensions: T bars, D series, M regressors, C slots of a belief.
@@ -23,9 +23,9 @@ from regimes.base import (
     Array,
     DetectorConfig,
     Observations,
+    RefitRefused,
     RegimeError,
     RegimeModel,
-    RegimeWarning,
 )
 from regimes.belief import Beliefs
 from regimes.detector import Detector
@@ -276,7 +276,7 @@ class OnlineDetector:
             warnings.warn(
                 f"{self.detector.config.kind}: refit at bar {event.bar} refused, the old model "
                 f"stays: {event.reason}",
-                RegimeWarning,
+                RefitRefused,
                 stacklevel=4,
             )
 

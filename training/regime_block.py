@@ -1,6 +1,8 @@
 """A detector's beliefs as features that all assets share, and the detector as a file of a run."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from features.pipeline import FeatureTensor
 from markets.bars import Bars
 from markets.splits import Rows
-from regimes.base import Observations, RegimeError, RegimeWarning
+from regimes.base import Observations, RefitRefused, RegimeError, RegimeModel, RegimeWarning
 from regimes.belief import columns
 from regimes.config import RegimeConfig
 from regimes.inputs import observations_of
@@ -91,14 +93,12 @@ def regime_block(
     except RegimeError as error:
         raise ConfigError(f"regime: {error}") from error
     _require_same(detector, config)
-    # Told once, by the task, instead of one by one.
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", RegimeWarning)
+    summary = _summary(detector.model)  # as fitted: refits change it
+    with fall_backs() as lost:
         try:
             beliefs = detector.beliefs(seen)
         except RegimeError as error:
             raise ConfigError(f"{REGIMES}: {error}") from error
-    lost = _lost(told)
     names, values_TB = columns(beliefs, detector.detector.span.scale)
     return RegimeBlock(
         text,
@@ -106,8 +106,8 @@ def regime_block(
         values_TB.astype(np.float32),
         warmup=config.inputs.warmup,
         refits=detector.events,
-        lost=lost,
-        summary=_summary(text),
+        lost=tuple(lost),
+        summary=summary,
     )
 
 
@@ -151,17 +151,24 @@ def _lacking(bars: Bars, train: Rows) -> str:
     )
 
 
-def _lost(told: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Fall backs among what was told; refused refits are events, other warnings go on."""
-    lost = []
+@contextmanager
+def fall_backs() -> Iterator[list[str]]:
+    """Collect, in a line each, where beliefs fell back to the last good one.
+
+    Refused refits are silent, as their events tell of them; other warnings go on. The list is
+    filled when the block ends.
+    """
+    lost: list[str] = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RegimeWarning)
+        yield lost
     for warning in told:
         if not issubclass(warning.category, RegimeWarning):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
-        elif "refit at bar" not in str(warning.message):
+        elif not issubclass(warning.category, RefitRefused):
             lost.append(str(warning.message))
-    return tuple(lost)
 
 
 def _require_same(detector: OnlineDetector, config: RegimeConfig) -> None:
@@ -171,9 +178,7 @@ def _require_same(detector: OnlineDetector, config: RegimeConfig) -> None:
         raise ConfigError(f"{REGIMES}: expected a detector of {expected}, found one of {found}")
 
 
-def _summary(text: str) -> str:
-    """Kind and volatilities in the training span, as fitted."""
-    detector = OnlineDetector.from_json(text).detector
-    model = detector.model
+def _summary(model: RegimeModel) -> str:
+    """Kind and volatilities in the training span."""
     told = ", ".join(f"{model.volatility[k]:.2%}" for k in by_volatility(model))
     return f"{model.kind}, {model.num_regimes} regimes of volatility {told} a bar"

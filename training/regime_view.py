@@ -6,7 +6,6 @@ as an agent sees them.
 Dimensions: T bars, K regimes, A assets.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from markets.bars import Bars
 from markets.manifest import Manifest
 from markets.sources.config import load_dataset
 from markets.splits import Rows
-from regimes.base import Array, Observations, RegimeWarning
+from regimes.base import Array, Observations
 from regimes.change_points import BOCPDModel
 from regimes.config import RegimeConfig
 from regimes.inputs import InputConfig, observations_of
@@ -27,7 +26,7 @@ from regimes.matching import by_volatility
 from regimes.online import OnlineDetector, Refit
 from regimes.rule import RuleModel
 from training.errors import ConfigError
-from training.regime_block import fit_detector
+from training.regime_block import fall_backs, fit_detector
 
 __all__ = ["ALARM_BARS", "RegimeView", "first_share", "require_share", "view", "view_of_run"]
 
@@ -118,10 +117,8 @@ def view(
         detector = OnlineDetector.from_json(fitted)
     else:
         detector = fit_detector(config, bars, seen, train)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RegimeWarning)
+    with fall_backs() as lost:
         by_id, alarm_T = _filtered(detector, seen, train.stop, config.refit_every)
-    told = [str(item.message) for item in caught if item.category is RegimeWarning]
     names, belief_TK, transition_KK, gone = _for_people(detector, by_id)
     # Until something moves the prior, nothing is believed of the data.
     belief_TK[: int(np.argmax((belief_TK != belief_TK[0]).any(axis=1)))] = np.nan
@@ -148,8 +145,7 @@ def view(
         history=history,
         train=train,
         refits=detector.events,
-        # The refits that were refused are told by their events.
-        lost=tuple(line for line in told if "refit at bar" not in line),
+        lost=tuple(lost),
     )
 
 
