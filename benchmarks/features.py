@@ -13,7 +13,7 @@ import inspect
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,22 +144,29 @@ def measure(rounds: int) -> dict[str, dict[str, Any]]:
     our_indicators(series)
     for number in range(rounds):
         for label, features in chosen.items():
-            with tempfile.TemporaryDirectory() as folder:
-                cold, kept = pipeline(features, None), pipeline(features, folder)
-                if number == 0:
-                    cold.raw(bars)  # loads the compiled code
-                note(f"{label}, cold", cpu(lambda: cold.raw(bars)), "CPU-s")  # noqa: B023
-                kept.raw(bars)
-                note(f"{label}, warm", 1e3 * cpu(lambda: kept.raw(bars)), "CPU-ms")  # noqa: B023
-                kept.fit(bars, (0, BARS // 2))
-                transform = 1e3 * cpu(lambda: kept.transform(bars))  # noqa: B023
-                note(f"{label}, warm and scaled", transform, "CPU-ms")
-            note(f"{label}, one streamed bar", streamed(kept, bars), "ms")
+            for name, value, unit in computed(features, bars, first=number == 0):
+                note(f"{label}, {name}", value, unit)
         note("33 indicators, ours", cpu(lambda: our_indicators(series)), "CPU-s")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             note(f"33 indicators, {PEER}", cpu(lambda: peer_indicators(frames)), "CPU-s")
     return {name: spread(values) | {"unit": unit} for name, (values, unit) in found.items()}
+
+
+def computed(
+    features: list[Feature], bars: Bars, *, first: bool
+) -> Iterator[tuple[str, float, str]]:
+    """Cold, warm, scaled and streamed, each with its unit."""
+    with tempfile.TemporaryDirectory() as folder:
+        cold, kept = pipeline(features, None), pipeline(features, folder)
+        if first:
+            cold.raw(bars)  # loads the compiled code
+        yield "cold", cpu(lambda: cold.raw(bars)), "CPU-s"
+        kept.raw(bars)
+        yield "warm", 1e3 * cpu(lambda: kept.raw(bars)), "CPU-ms"
+        kept.fit(bars, (0, BARS // 2))
+        yield "warm and scaled", 1e3 * cpu(lambda: kept.transform(bars)), "CPU-ms"
+    yield "one streamed bar", streamed(kept, bars), "ms"
 
 
 def streamed(fitted: FeaturePipeline, bars: Bars) -> float:
