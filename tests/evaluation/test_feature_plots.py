@@ -172,5 +172,10 @@ def test_other_kinds_are_drawn(name: str, bars: Bars, tmp_path: Path) -> None:
 
 def test_degenerate_values_are_drawn(bars: Bars) -> None:
     found = history(bars, "rsi")
-    drawn(replace(found, values_TAK=np.full_like(found.values_TAK, np.nan)))
-    drawn(replace(found, values_TAK=np.zeros_like(found.values_TAK), train=300))
+    nothing = replace(found, values_TAK=np.full_like(found.values_TAK, np.nan))
+    constant = replace(found, values_TAK=np.zeros_like(found.values_TAK), train=300)
+    for degenerate in (nothing, constant):
+        for axes in drawn(degenerate).axes:
+            low, high = axes.get_ylim()
+            assert low < high
+            assert np.isfinite([low, high]).all()
