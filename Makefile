@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format type imports pytest bench mlflow tensorboard clean
+.PHONY: help setup train test lint format type imports pytest fuzz bench mlflow tensorboard clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ imports: $(STAMP)  ## the layers of the packages
 
 pytest: $(STAMP)  ## tests, with branch coverage and the slowest of them
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-branch --cov-report=term --cov-fail-under=85
+
+fuzz: $(STAMP)  ## property tests on new random examples, many of each (ARGS="tests/markets" narrows)
+	$(BIN)/pytest -n 2 -q --hypothesis-profile=search --hypothesis-seed=random -m "not slow" $(or $(ARGS),$(shell grep -rl "from hypothesis" tests))
 
 bench: $(STAMP)  ## throughput against peers, recorded in benchmarks/results
 	$(BIN)/python -m benchmarks.run $(ARGS)

@@ -5,11 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import features.indicators  # noqa: F401 - declares the features
 from features import registry
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The same examples in every run, so that a change is judged by what it changed; `make fuzz` looks
+# for new ones. No deadline: speed is shown by benchmarks, never by a timed test.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)
