@@ -10,20 +10,24 @@ LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
 def gaussian_log_prob(
-    actions_BD: Float[Tensor, "B D"], mean_BD: Float[Tensor, "B D"], log_std_D: Float[Tensor, " D"]
+    actions_BD: Float[Tensor, "B D"],
+    mean_BD: Float[Tensor, "B D"],
+    log_std_D: Float[Tensor, "*B D"],
 ) -> Float[Tensor, " B"]:
     r"""Log density of independent Gaussians, summed over the action's dimensions.
 
     log p(a) = sum_d [ -(a_d - mu_d)^2 / (2 sigma_d^2) - log sigma_d - log(2 pi) / 2 ]
+
+    The deviations are the same in all rows (D,), or each row's own (B, D).
     """
     deviations = (actions_BD - mean_BD) * torch.exp(-log_std_D)
-    constant = log_std_D.sum() + 0.5 * LOG_TWO_PI * actions_BD.shape[1]
+    constant = log_std_D.sum(dim=-1) + 0.5 * LOG_TWO_PI * actions_BD.shape[1]
     return deviations.square().sum(dim=1).mul(-0.5) - constant
 
 
-def gaussian_entropy(log_std_D: Float[Tensor, " D"]) -> Float[Tensor, ""]:
+def gaussian_entropy(log_std_D: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:
     """Entropy in nats of independent Gaussians: sum_d [ log sigma_d + (1 + log(2 pi)) / 2 ]."""
-    return log_std_D.sum() + 0.5 * (1.0 + LOG_TWO_PI) * log_std_D.shape[0]
+    return log_std_D.sum(dim=-1) + 0.5 * (1.0 + LOG_TWO_PI) * log_std_D.shape[-1]
 
 
 def categorical_log_prob(actions_B: Tensor, logits_BK: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:

@@ -132,10 +132,10 @@ class ActorCritic(nn.Module):
         self.config = config
         self.num_features = num_features
         self.account_size = account_size
-        self.encoder = _make_encoder(config.encoder, num_features, generator)
+        self.encoder = make_encoder(config.encoder, num_features, generator)
         own = config.critic_encoder == "own"
         self.own_critic_encoder = (
-            _make_encoder(config.encoder, num_features, generator) if own else None
+            make_encoder(config.encoder, num_features, generator) if own else None
         )
         width = config.encoder.embedding if num_features else 0
         self.actor = FusionHead(
@@ -190,7 +190,8 @@ class ActorCritic(nn.Module):
         return value.squeeze(1)
 
 
-def _make_encoder(
+def make_encoder(
     config: EncoderConfig, num_features: int, generator: torch.Generator
 ) -> MarketEncoder | NoEncoder:
+    """An encoder of the market's features, or none where there are none."""
     return MarketEncoder(config, num_features, generator) if num_features else NoEncoder()

@@ -19,6 +19,7 @@ TOP_LEVEL_NAMES = (
     "regimes",
     "envs",
     "agents",
+    "meta_controller",
     "evaluation",
     "training",
     "conf",

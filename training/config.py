@@ -23,6 +23,7 @@ from markets.splits import SplitConfig
 from regimes.config import OracleRegime, RegimeConfig
 from training.errors import ConfigError, describe_faults
 from training.runtime import Device
+from training.sb3.option_config import OptionAgentConfig
 from training.sb3.ppo import PPOConfig
 from training.tracking.config import TrackingConfig
 
@@ -33,7 +34,7 @@ _STRICT = ConfigDict(extra="forbid")
 class AgentConfig:
     """A flat agent trained by PPO."""
 
-    kind: Literal["ppo"] = "ppo"
+    kind: Literal["flat"] = "flat"
     """Discriminator."""
     policy: PolicyConfig = Field(default_factory=PolicyConfig)
     """Networks."""
@@ -115,8 +116,8 @@ class TrainConfig:
     (oracle) on a synthetic market; null = as `market.world.regime` says, and none on data."""
     env: TradingConfig | None = None
     """Accounting, costs, reward and episodes of the training."""
-    agent: AgentConfig
-    """What learns."""
+    agent: Annotated[AgentConfig | OptionAgentConfig, Field(discriminator="kind")]
+    """What learns: a flat agent, or options under a meta-controller."""
     schedule: ScheduleConfig
     """How long."""
     evaluation: JudgementConfig
@@ -239,13 +240,20 @@ def _adapter() -> TypeAdapter[TrainConfig]:
 
 
 def known_paths(kind: type[Any], prefix: str = "") -> Iterator[str]:
-    """Dotted paths of a configuration class that have no alternatives on the way."""
+    """Dotted paths of a configuration class; of alternatives, those of each, in their order."""
     for field in fields(kind):
         path = f"{prefix}{field.name}"
         yield path
-        kinds = [k for k in (get_args(field.type) or (field.type,)) if isinstance(k, type)]
-        for nested in filter(is_dataclass, kinds):
+        for nested in _classes(field.type):
             yield from known_paths(nested, f"{path}.")
+
+
+def _classes(annotation: Any) -> Iterator[type[Any]]:  # noqa: ANN401 - any annotation
+    """The configuration classes that an annotation allows."""
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _classes(part)
 
 
 def differences(

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from training.agents import build_learner, policy_of
 from training.config import TrainConfig
-from training.learning import build_learner, checkpoints, choose, chosen, policy_of, saved_fits
+from training.learning import checkpoints, choose, chosen, saved_fits
 from training.runtime import limit_torch_threads
 from training.tasks.choice import open_task
 from training.tasks.task import Result, Task

@@ -10,14 +10,13 @@ import yaml
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from agents.policy import TorchPolicy
 from regimes.config import RegimeConfig
+from training.agents import build_learner, policy_of
 from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.config import TrainConfig
 from training.regime_block import REGIMES
 from training.sb3.ppo import MarketPPO
-from training.sb3.snapshot import capture, restore
-from training.sb3.vec_env import SimulatorVecEnv
+from training.sb3.snapshot import capture, check_shapes, restore
 from training.signals import StopRequest
 from training.tasks.task import Task
 
@@ -39,25 +38,6 @@ class Watch:
     stop: StopRequest
     saved: Callable[[Path], None]
     """Takes the folder of each new checkpoint."""
-
-
-def build_learner(config: TrainConfig, task: Task, seed: int) -> MarketPPO:
-    """A fresh learner of one seed on the task's training episodes."""
-    return MarketPPO(
-        SimulatorVecEnv(task.simulator(seed)),
-        task.features,
-        config=config.agent.ppo,
-        policy=config.agent.policy,
-        seed=seed,
-        device=config.device,
-    )
-
-
-def policy_of(model: MarketPPO) -> TorchPolicy:
-    """What the learner has learned so far, acting deterministically on the whole market."""
-    space: Any = model.action_space
-    low, high = getattr(space, "low", None), getattr(space, "high", None)
-    return TorchPolicy(model.policy.net, model.vec_env.features, low=low, high=high)
 
 
 def learn(config: TrainConfig, task: Task, seed: int, folder: Path, watch: Watch) -> None:
@@ -117,6 +97,7 @@ def choose(path: Path | None, model: MarketPPO, task: Task | None = None) -> Non
     snapshot = load(path)
     if task is not None:
         _require_same_regimes(path, snapshot, task)
+    check_shapes("weights", model.policy.net.state_dict(), snapshot.weights)
     model.policy.net.load_state_dict(dict(snapshot.weights))
 
 

@@ -31,8 +31,9 @@ from evaluation import metrics
 from evaluation.backtest import backtest
 from evaluation.baselines import on_simplex
 from evaluation.ledger import Ledger
+from training.agents import build_learner, policy_of
 from training.config import TrainConfig
-from training.learning import Watch, build_learner, checkpoints, choose, learn, policy_of
+from training.learning import Watch, checkpoints, choose, learn
 from training.preparation import Prepared, learner_env
 from training.runtime import limit_torch_threads
 from training.signals import StopRequest

@@ -10,8 +10,8 @@ from omegaconf import open_dict
 
 from envs.synthetic import Problem
 from evaluation.optimality import OptimalityConfig, measure
+from training.agents import build_learner, policy_of
 from training.config import TrainConfig
-from training.learning import build_learner, policy_of
 from training.tasks.market import MarketTask
 
 MARKETS: dict[str, tuple[str, ...]] = {

@@ -12,10 +12,10 @@ from omegaconf import open_dict
 
 from markets.manifest import ManifestError
 from perennial import main
+from training.agents import build_learner, policy_of
 from training.checkpoint import CheckpointStore, load, read_manifest
 from training.config import TrainConfig
 from training.evaluate import main as evaluate
-from training.learning import build_learner, policy_of
 from training.status import read_status
 from training.tasks.choice import open_task
 from training.tasks.market import VALIDATION_SEED, MarketTask

@@ -42,6 +42,9 @@ class PPOConfig:
     """Stop the actor's epochs when an epoch's mean KL is above this, nats; None = never."""
     reward_scale: Positive = 100.0
     """Factor on the reward before learning (100: log returns in percent), not on statistics."""
+    noise_final: Annotated[float, Field(ge=-5.0, le=2.0)] | None = None
+    """Log standard deviation of the actions at the end, reached linearly from
+    `policy.log_std_init`; None = it is learned."""
     threads: Count = 1
     """Threads of a single torch operation; results do not depend on the machine's cores when 1."""
     concurrent: bool = True

@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
 from agents.networks import ActorCritic, PolicyConfig
+from agents.options import OptionNetworkConfig
 
 ObservationKind = Literal["index", "window"]
 
@@ -54,7 +55,7 @@ class MarketPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         *,
         features_TC: NDArray[np.float32],
-        config: PolicyConfig | None = None,
+        config: PolicyConfig | OptionNetworkConfig | None = None,
         observation: ObservationKind = "index",
         network_seed: int = 0,
         use_sde: bool = False,
@@ -71,17 +72,25 @@ class MarketPolicy(ActorCriticPolicy):
         self._market_width = 1 if observation == "index" else int(np.prod(self._window_shape))
         account_size = self._account_size()
         self.register_buffer("features_TC", torch.tensor(features_TC), persistent=False)
-        continuous = isinstance(self.action_space, spaces.Box)
-        self.net = ActorCritic(
-            config,
-            features_TC.shape[1],
-            account_size,
-            action_outputs(self.action_space),
-            continuous=continuous,
-            generator=torch.Generator().manual_seed(seed),
-        )
+        generator = torch.Generator().manual_seed(seed)
+        self.net = self.make_network(features_TC.shape[1], account_size, generator)
         self.log_std = self.net.log_std
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=lr_schedule(1), eps=1e-5)
+
+    def make_network(
+        self, num_features: int, account_size: int, generator: torch.Generator
+    ) -> ActorCritic:
+        """The networks, with initial weights."""
+        config = self._plan[1]
+        assert isinstance(config, PolicyConfig)  # noqa: S101 - of the flat agent
+        return ActorCritic(
+            config,
+            num_features,
+            account_size,
+            action_outputs(self.action_space),
+            continuous=not self.discrete,
+            generator=generator,
+        )
 
     def _account_size(self) -> int:
         assert isinstance(self.observation_space, spaces.Box)  # noqa: S101 - narrows SB3's type

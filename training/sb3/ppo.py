@@ -2,7 +2,8 @@
 
 import math
 import time
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from agents.encoder import EncodingPlan
 from agents.losses import explained_variance
 from agents.networks import PolicyConfig
+from agents.options import OptionNetworkConfig
 from training.runtime import raise_malloc_thresholds
 from training.sb3.acting import Sampler
 from training.sb3.assembly import check_environment, make_optimizers, operation_threads, stream
@@ -63,6 +65,8 @@ class MarketPPO(PPO):
     """
 
     policy: MarketPolicy
+    policy_type: ClassVar[type[MarketPolicy]] = MarketPolicy
+    """The policy that SB3 builds."""
 
     def __init__(  # noqa: PLR0913 - two configurations and SB3's own last four
         self,
@@ -70,7 +74,7 @@ class MarketPPO(PPO):
         features_TC: NDArray[np.float32],
         *,
         config: PPOConfig | None = None,
-        policy: PolicyConfig | None = None,
+        policy: PolicyConfig | OptionNetworkConfig | None = None,
         seed: int = 0,
         device: str = "auto",
         tensorboard_log: str | None = None,
@@ -84,7 +88,7 @@ class MarketPPO(PPO):
         self.at_update_boundary = True
         """Whether the state now is one that an uninterrupted run passes through between updates."""
         super().__init__(
-            MarketPolicy,
+            self.policy_type,
             env,
             learning_rate=self._learning_rate,
             n_steps=self.config.steps,
@@ -101,12 +105,17 @@ class MarketPPO(PPO):
                 "features_TC": features_TC,
                 "config": policy or PolicyConfig(),
                 "network_seed": stream(seed, "network"),
+                **self.policy_arguments(),
             },
             tensorboard_log=tensorboard_log,
             verbose=verbose,
             seed=seed,
             device=device,
         )
+
+    def policy_arguments(self) -> dict[str, Any]:
+        """What the policy is made of beside features, networks and seed."""
+        return {}
 
     def _learning_rate(self, progress_remaining: float) -> float:
         return self.config.learning_rate * (progress_remaining if self.config.anneal else 1.0)
@@ -115,11 +124,29 @@ class MarketPPO(PPO):
         with operation_threads(self.config.threads):
             super()._setup_model()
         net = self.policy.net
+        if self.config.noise_final is not None:
+            net.log_std.requires_grad_(False)  # noqa: FBT003 - torch's signature
         self.generator = torch.Generator().manual_seed(stream(self.seed or 0, "noise"))
         self.optimizers = make_optimizers(net)
-        width = 1 if self.policy.discrete else action_outputs(self.action_space)
-        self.rollout = Rollout(self.n_steps, self.n_envs, net.account_size, width)
+        self.rollout = self.make_rollout()
         self.seconds = dict.fromkeys(("environment", "policy", "update", "total"), 0.0)
+
+    def make_rollout(self) -> Rollout:
+        """What a rollout is kept in."""
+        width = 1 if self.policy.discrete else action_outputs(self.action_space)
+        return Rollout(self.n_steps, self.n_envs, self.policy.net.account_size, width)
+
+    def make_sampler(self) -> Sampler:
+        """What draws the actions of the rollout that begins."""
+        return Sampler(self.policy, self.rollout, self.generator, self.vec_env.rows)
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """What acting remembers from one rollout to the next, for an exact resume."""
+        return {}
+
+    def load_memory(self, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from the result of `memory`."""
+        del memory
 
     @property
     def vec_env(self) -> SimulatorVecEnv:
@@ -185,8 +212,9 @@ class MarketPPO(PPO):
         rollout, seconds, clock = self.rollout, self.seconds, time.perf_counter
         assert isinstance(self._last_obs, np.ndarray)  # noqa: S101 - observations are flat
         rollout.reset(self._last_obs)
+        self._set_noise()
         began = clock()
-        sampler = Sampler(self.policy, rollout, self.generator, self.vec_env.rows)
+        sampler = self.make_sampler()
         seconds["policy"] += clock() - began
         for step in range(num_steps):
             began = clock()
@@ -302,6 +330,14 @@ class MarketPPO(PPO):
             for group in optimizer.param_groups:
                 group["lr"] = rates[group["role"]]
         return rates
+
+    def _set_noise(self) -> None:
+        last = self.config.noise_final
+        if last is None:
+            return
+        first = self.policy.net.config.log_std_init
+        done = self.num_timesteps / self._total_timesteps
+        self.policy.net.log_std.detach().fill_(first + (last - first) * min(done, 1.0))
 
     def _log_update(
         self, learners: list[Learner], values_B: Tensor, returns_B: Tensor, rates: dict[str, float]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.checkpoint import CheckpointError, Snapshot
@@ -36,6 +37,7 @@ def capture(model: MarketPPO, files: Mapping[str, str] | None = None) -> Snapsho
             f"found one {'that never began' if model.at_update_boundary else 'inside a rollout'}"
         )
     arrays = {f"env/{name}": array.copy() for name, array in model.vec_env.state().items()}
+    arrays |= {f"memory/{name}": array.copy() for name, array in model.memory().items()}
     arrays["observation"] = model._last_obs.copy()  # noqa: SLF001 - see above
     arrays["episode_starts"] = np.asarray(model._last_episode_starts).copy()  # noqa: SLF001 - see above
     arrays["generator"] = model.generator.get_state().numpy().copy()
@@ -54,13 +56,11 @@ def restore(model: MarketPPO, snapshot: Snapshot) -> None:
     Raises:
         CheckpointError: the snapshot's tensors do not fit the model.
     """
-    _check_shapes("weights", model.policy.net.state_dict(), snapshot.weights)
+    check_shapes("weights", model.policy.net.state_dict(), snapshot.weights)
     model.policy.net.load_state_dict(dict(snapshot.weights))
     _load_optimizers(model, snapshot.optimizer)
-    prefix = "env/"
-    model.vec_env.load_state(
-        {k.removeprefix(prefix): v for k, v in snapshot.arrays.items() if k.startswith(prefix)}
-    )
+    model.vec_env.load_state(_part(snapshot.arrays, "env/"))
+    model.load_memory(_part(snapshot.arrays, "memory/"))
     model.generator.set_state(torch.tensor(snapshot.arrays["generator"]))
     model._last_obs = snapshot.arrays["observation"].copy()  # noqa: SLF001 - SB3 keeps its state in underscored names
     model._last_episode_starts = snapshot.arrays["episode_starts"].copy()  # noqa: SLF001 - see above
@@ -70,6 +70,10 @@ def restore(model: MarketPPO, snapshot: Snapshot) -> None:
     model.ep_info_buffer = deque(snapshot.trainer["episodes"], maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
     model.at_update_boundary = True
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _optimizer_state(model: MarketPPO) -> dict[str, Tensor]:
@@ -99,7 +103,12 @@ def _load_optimizers(model: MarketPPO, tensors: Mapping[str, Tensor]) -> None:
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _check_shapes(what: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def check_shapes(what: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Compare tensors by name and shape.
+
+    Raises:
+        CheckpointError: one is missing, foreign or of another shape.
+    """
     for name in sorted(expected.keys() | found.keys()):
         wanted = tuple(expected[name].shape) if name in expected else "no such tensor"
         given = tuple(found[name].shape) if name in found else "no such tensor"

@@ -8,7 +8,7 @@ after the other. With a shared encoder both losses are one, and run in one threa
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,9 @@ from agents.losses import (
 from agents.networks import ActorCritic
 from training.sb3.buffer import Batch
 
-Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
+Samples = Any
+"""A `Batch`, or one with more columns (`OptionBatch`): what a learner's loss takes."""
+Loss = Callable[[Samples], tuple[Tensor, dict[str, Tensor]]]
 
 
 class LossWeights(NamedTuple):
@@ -134,7 +136,7 @@ class Learner:
     steps: int = 0
     """Gradient steps taken."""
 
-    def run(self, batch: Batch, permutations_EB: Sequence[Tensor], minibatch: int) -> None:
+    def run(self, batch: Samples, permutations_EB: Sequence[Tensor], minibatch: int) -> None:
         """Take a gradient step for each minibatch of each epoch.
 
         Args:
@@ -149,7 +151,7 @@ class Learner:
             if self._diverged(-(-len(permutation) // minibatch)):
                 return
 
-    def step(self, minibatch: Batch) -> None:
+    def step(self, minibatch: Samples) -> None:
         """One gradient step."""
         self.optimizer.zero_grad(set_to_none=True)
         loss, stats = self.loss(minibatch)
@@ -175,7 +177,7 @@ class Learner:
 
 def run_learners(
     learners: Sequence[Learner],
-    batch: Batch,
+    batch: Samples,
     permutations_EB: Sequence[Tensor],
     minibatch: int,
     *,

@@ -15,6 +15,7 @@ from evaluation.backtest import backtest
 from evaluation.judge import Evaluation, judge
 from evaluation.regime_summary import RegimeHistory
 from evaluation.report import ReportInputs, write_figures, write_report
+from meta_controller.beliefs import BeliefSource
 from regimes.config import RegimeConfig
 from training.config import TrainConfig
 from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
@@ -56,6 +57,21 @@ class DataTask:
     def features(self) -> NDArray[np.float32]:
         """Features of every bar."""
         return self.prepared.market.features_TC
+
+    @property
+    def beliefs(self) -> BeliefSource:
+        """The columns of the features that hold the detector's beliefs; none without one."""
+        block = self.prepared.regimes
+        if block is None:
+            return BeliefSource("features", ())
+        first = self.features.shape[1] - len(block.names)
+        found = BeliefSource.find(block.names, "features").columns
+        return BeliefSource("features", tuple(first + column for column in found))
+
+    @property
+    def true_regimes(self) -> int:
+        """None that anybody knows."""
+        return 0
 
     @property
     def files(self) -> Mapping[str, str]:

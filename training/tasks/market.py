@@ -24,6 +24,7 @@ from evaluation.optimality_report import (
 from markets.atomic import write_whole
 from markets.manifest import ManifestError
 from markets.synthetic.chain import SyntheticMarketError
+from meta_controller.beliefs import BeliefSource
 from regimes.config import OracleRegime
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
@@ -72,6 +73,16 @@ class MarketTask:
     def features(self) -> NDArray[np.float32]:
         """None that are shared."""
         return np.zeros((0, 0), np.float32)
+
+    @property
+    def beliefs(self) -> BeliefSource:
+        """The columns of the account that tell of the regime."""
+        return BeliefSource.find(self.problem.stream().feature_names, "account")
+
+    @property
+    def true_regimes(self) -> int:
+        """Regimes of the market."""
+        return self.problem.world.num_regimes
 
     @property
     def files(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.policy import Policy
 from envs.simulator import Simulator
+from meta_controller.beliefs import BeliefSource
 
 PROVENANCE = "data.json"
 """File of a run that says what it learns on; a run goes on only while it stays true."""
@@ -46,6 +47,16 @@ class Task(Protocol):
     @property
     def features(self) -> NDArray[np.float32]:
         """Features that all environments share, (T, C); (0, 0) where each has its own."""
+        ...
+
+    @property
+    def beliefs(self) -> BeliefSource:
+        """Where the belief about regimes stands in what agents observe."""
+        ...
+
+    @property
+    def true_regimes(self) -> int:
+        """Regimes of the market; 0 where nobody knows them."""
         ...
 
     @property

@@ -1,0 +1,154 @@
+"""What executed weights tell of a hierarchy: usage, duration, disruption, collapse.
+
+Definitions: disruption D_t = 1/2 sum_k |w_t(k) - w_{t-1}(k)|; churn = mean D_t, which is the switch
+rate where one option acts; duration = 1 / churn, bars. The first bar of an episode is no step.
+
+Dimensions: T steps, N environments, K options, R regimes, D outputs.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.option_losses import (
+    squared_hellinger,
+    squared_hellinger_categorical,
+    usage_entropy,
+)
+from meta_controller.chain import total_variation
+from meta_controller.config import MetaControllerConfig
+
+_LEAST = 1e-12
+
+
+class Trace(NamedTuple):
+    """Who acted, over T steps of N environments."""
+
+    executed_TNK: Tensor
+    """Weights that acted, one-hot where one option does."""
+    previous_TNK: Tensor
+    """Weights before each step."""
+    first_TN: Tensor
+    """Whether an episode began, bool."""
+    belief_TNR: Tensor
+    """What the controller was fed."""
+    termination_TNK: Tensor
+    """Probability that each option ends."""
+
+
+def diagnose(trace: Trace, beta_max: float) -> dict[str, float]:
+    """Figures of a trace, by name.
+
+    Args:
+        trace: who acted.
+        beta_max: largest probability of an ending, for the saturation.
+    """
+    executed_BK = trace.executed_TNK.flatten(end_dim=1)
+    inside_B = ~trace.first_TN.flatten()
+    moved_B = total_variation(executed_BK, trace.previous_TNK.flatten(end_dim=1))[inside_B]
+    usage_K = executed_BK.mean(dim=0)
+    # One option by itself has no usage to speak of.
+    found = {f"usage_{k}": float(share) for k, share in enumerate(usage_K)}
+    found["usage_entropy"] = float(usage_entropy(usage_K))
+    found["blend_entropy"] = float(state_entropy(executed_BK).mean())
+    if len(moved_B):
+        churn = float(moved_B.mean())
+        found["churn"] = churn
+        found["mean_duration"] = 1.0 / churn if churn > 0.0 else math.inf
+        found["disruption_p99"] = float(torch.quantile(moved_B[:1_000_000].float(), 0.99))
+        found["disruption_max"] = float(moved_B.max())
+    ends_BK = trace.termination_TNK.flatten(end_dim=1)
+    found["termination_mean"] = float((ends_BK * executed_BK).sum(dim=1).mean())
+    found["termination_saturation"] = float((ends_BK > 0.95 * beta_max).float().mean())
+    if trace.belief_TNR.shape[2] > 1:
+        belief_BR = trace.belief_TNR.flatten(end_dim=1)
+        found["regime_information"] = mutual_information(executed_BK, belief_BR)
+    return found
+
+
+def state_entropy(weights_BK: Tensor) -> Tensor:
+    """Entropy of each row over log K, 0 .. 1; 0 for a single option."""
+    if weights_BK.shape[1] == 1:
+        return weights_BK.new_zeros(len(weights_BK))
+    terms = weights_BK * weights_BK.clamp_min(_LEAST).log()
+    return -terms.sum(dim=1) / math.log(weights_BK.shape[1])
+
+
+def mutual_information(weights_BK: Tensor, belief_BR: Tensor) -> float:
+    r"""Normalised mutual information of option and regime, 0 .. 1.
+
+    Of the joint distribution p(k, r) = mean_b w_b(k) pi_b(r): I / sqrt(H_k H_r); 0 where either is
+    constant.
+    """
+    joint_KR = (weights_BK.T @ belief_BR).double() / len(weights_BK)
+    joint_KR = joint_KR / joint_KR.sum().clamp_min(_LEAST)
+    option_K, regime_R = joint_KR.sum(dim=1), joint_KR.sum(dim=0)
+
+    def entropy(p: Tensor) -> float:
+        return -float((p * p.clamp_min(_LEAST).log()).sum())
+
+    shared = entropy(option_K) + entropy(regime_R) - entropy(joint_KR.flatten())
+    scale = math.sqrt(max(entropy(option_K), 0.0) * max(entropy(regime_R), 0.0))
+    return max(0.0, shared) / scale if scale > 1e-9 else 0.0
+
+
+def pairwise_distance(outputs_BKD: Tensor, log_std_KD: Tensor | None) -> float:
+    """Mean Hellinger distance between options, 0 .. 1; nan for a single one.
+
+    Args:
+        outputs_BKD: of each option.
+        log_std_KD: of its Gaussian; None where outputs are logits of discrete actions.
+    """
+    if outputs_BKD.shape[1] < 2:
+        return math.nan
+    if log_std_KD is None:
+        squared = squared_hellinger_categorical(outputs_BKD)
+    else:
+        squared = squared_hellinger(outputs_BKD, log_std_KD)
+    return float(squared.clamp_min(0.0).sqrt().mean())
+
+
+def collapses(found: dict[str, float], config: MetaControllerConfig) -> dict[str, str]:
+    """Ways in which the options have collapsed, by name, each in words with a remedy.
+
+    Args:
+        found: result of `diagnose`, with `hellinger` where it is known.
+        config: what can be changed.
+    """
+    options = sum(name.startswith("usage_") for name in found) - 1
+    if options < 2:
+        return {}
+    faults: dict[str, str] = {}
+    largest = max(found[f"usage_{option}"] for option in range(options))
+    if found["usage_entropy"] < 0.5 or largest > 0.9:
+        faults["one_takes_all"] = (
+            f"one option takes all (largest share {largest:.2f}, usage entropy "
+            f"{found['usage_entropy']:.2f}): raise meta_controller.terms.balance or anchor, or "
+            "give each option a head start on its regime (meta_controller.head_start)"
+        )
+    if found.get("mean_duration", math.inf) < 3.0 and config.execution.mode == "hard":
+        faults["ends_every_step"] = (
+            f"options last {found['mean_duration']:.1f} bars: lower "
+            "meta_controller.execution.beta_max or raise meta_controller.terms.switch_cost"
+        )
+    if found.get("hellinger", 1.0) < 0.05:
+        faults["all_the_same"] = (
+            f"options act alike (mean Hellinger distance {found['hellinger']:.3f}): raise "
+            "meta_controller.terms.diversity, or give each a head start on its regime "
+            "(meta_controller.head_start)"
+        )
+    if found["blend_entropy"] > 0.95:
+        faults["uniform_blend"] = (
+            f"every state blends all options evenly (entropy {found['blend_entropy']:.2f}): feed "
+            "the controller a belief about regimes (regime=..., market.world.regime=belief), or "
+            "lower agent.ppo.entropy"
+        )
+    if found.get("regime_information", 1.0) < 0.01:
+        faults["blind_to_regimes"] = (
+            "which option acts has nothing to do with the regime (mutual information "
+            f"{found['regime_information']:.3f}): use the residual controller, lower "
+            "meta_controller.terms.switch_cost, or look at the belief (perennial regimes plot)"
+        )
+    return faults

@@ -1,0 +1,223 @@
+"""The hierarchical networks: options, controller and critic, and the decision that they make.
+
+Dimensions: B samples, K options of which L learn, D outputs, R regimes, U bars, P account.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from agents.encoder import MarketEncoder, NoEncoder
+from agents.networks import FusionHead
+from agents.options import (
+    LearnedOption,
+    OptionConfig,
+    OptionCritic,
+    OptionNetwork,
+    OptionNetworkConfig,
+)
+from meta_controller.chain import propagate, without
+from meta_controller.config import MetaControllerConfig
+from meta_controller.controllers import make_controller
+
+
+class Halves(NamedTuple):
+    """The market's share of the first layers, for each of U bars."""
+
+    options: tuple[Tensor, ...]
+    gate: Tensor
+
+
+class Inputs(NamedTuple):
+    """What a decision depends on beside the market."""
+
+    account_BP: Tensor
+    """Account state."""
+    belief_BR: Tensor
+    """What the controller is fed of regimes."""
+    previous_BK: Tensor
+    """Weights before (one-hot for the option held); not read where an episode begins."""
+    first_B: Tensor
+    """Whether an episode begins, bool."""
+    hard_B: Tensor
+    """Whether one option acts at a time, bool: the first is then drawn from the proposal."""
+    injected_BKD: Tensor | None = None
+    """Outputs of the options that do not learn (anything in the places of those that do)."""
+    memory_B: Tensor | None = None
+    """What the controller remembers, if it does."""
+
+
+class Decision(NamedTuple):
+    """Who acts in each of B states, and how each option would."""
+
+    weights_BK: Tensor
+    """Distribution of the option: weights of a blend, P(o | s, o') of a choice."""
+    previous_BK: Tensor
+    """Weights before it; where an episode begins, those of the fallback."""
+    proposal_BK: Tensor
+    """pi( . | s) of the controller."""
+    fallback_BK: Tensor
+    """C pi."""
+    termination_BK: Tensor
+    """beta."""
+    deviation_BK: Tensor | None
+    """g, the gate's logits; None without a gate."""
+    outputs_BKD: Tensor
+    """Outputs of every option; zeros where it failed."""
+    failed_BK: Tensor | None
+    """Options whose outputs are not finite; None where that was not asked."""
+
+
+class OptionActorCritic(nn.Module):
+    """Actor (options and controller) and critic over market and account.
+
+    Args:
+        network: sizes of the options' networks and of the critic's.
+        meta: the controller and its execution.
+        options: what each option is.
+        num_features: features C of a bar; 0 = everything is in the account.
+        account_size: numbers P of the account state.
+        outputs: D, action dimensions (continuous) or number of actions (discrete).
+        num_regimes: R columns of the belief; 0 = none.
+        continuous: whether actions are Gaussian.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: no option, or a controller that does not fit.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only parts of one composition
+        self,
+        network: OptionNetworkConfig,
+        meta: MetaControllerConfig,
+        options: tuple[OptionConfig, ...],
+        *,
+        num_features: int,
+        account_size: int,
+        outputs: int,
+        num_regimes: int,
+        continuous: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if not options:
+            raise ValueError("options: expected at least one, found none")
+        execution = meta.execution
+        self.config, self.meta = network, meta
+        self.num_features, self.account_size = num_features, account_size
+        self.num_options, self.num_regimes, self.outputs = len(options), num_regimes, outputs
+        learned = tuple(k for k, each in enumerate(options) if isinstance(each, LearnedOption))
+        odds = execution.initial_termination / (execution.beta_max - execution.initial_termination)
+        self.options = OptionNetwork(
+            network,
+            num_features,
+            account_size,
+            outputs=outputs,
+            learned=learned,
+            num_options=len(options),
+            termination_bias=math.log(odds),
+            continuous=continuous,
+            generator=generator,
+        )
+        self.controller = make_controller(
+            meta,
+            num_options=len(options),
+            num_regimes=num_regimes,
+            embedding=self.options.embedding,
+            account_size=account_size,
+            generator=generator,
+        )
+        self.critic = OptionCritic(
+            network,
+            num_features,
+            account_size,
+            num_options=len(options),
+            state_value=execution.mode != "hard",
+            option_values=execution.mode != "blended",
+            generator=generator,
+        )
+        self.continuous = continuous
+        self.injects = len(learned) < len(options)
+
+    @property
+    def encoder(self) -> MarketEncoder | NoEncoder:
+        """The actor's encoder."""
+        return self.options.encoder
+
+    @property
+    def own_critic_encoder(self) -> MarketEncoder | NoEncoder | None:
+        """The critic's encoder, None where it shares the actor's."""
+        return self.critic.own_encoder
+
+    @property
+    def critic_encoder(self) -> MarketEncoder | NoEncoder:
+        """The critic's encoder, its own or the shared one."""
+        return self.encoder if self.critic.own_encoder is None else self.critic.own_encoder
+
+    @property
+    def log_std(self) -> Tensor:
+        """Log standard deviations (K, D) of the options' actions."""
+        return self.options.log_std
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the policy loss trains."""
+        parts = [*self.options.parameters(), *self.controller.parameters()]
+        return [parameter for parameter in parts if parameter.requires_grad]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Parameters that only the value loss trains."""
+        own = self.critic.own_encoder
+        heads: list[FusionHead | None] = [self.critic.state_value, self.critic.option_value]
+        used = [*(own.parameters() if own is not None else ())]
+        return used + [p for head in heads if head is not None for p in head.parameters()]
+
+    def halves(self, embedding_UE: Tensor) -> Halves:
+        """The market's share of the first layers of options and gate."""
+        return Halves(self.options.halves(embedding_UE), self.controller.gate_half(embedding_UE))
+
+    def decide(
+        self, halves: Halves, rows_B: Tensor, inputs: Inputs, *, isolate: bool = False
+    ) -> Decision:
+        """Decide in B states.
+
+        Where an episode begins, a blend by a learned controller starts at the fallback's weights;
+        a choice, and what does not learn, starts at the proposal.
+
+        Args:
+            halves: of the bars.
+            rows_B: row of the halves for each state, int64.
+            inputs: what it depends on beside the market.
+            isolate: take the weight of options whose outputs are not finite, as is always done
+                where some are injected.
+        """
+        controller = self.controller
+        learned_BLD, logits_BK = self.options.from_halves(halves.options, rows_B, inputs.account_BP)
+        outputs_BKD = self.options.assemble(learned_BLD, inputs.injected_BKD)
+        deviation_BK = controller.deviation(halves.gate, rows_B, inputs.account_BP)
+        fallback_BK = controller.fallback(inputs.belief_BR)
+        proposal_BK = controller.propose(fallback_BK, deviation_BK, inputs.memory_B)
+        termination_BK = controller.termination(logits_BK)
+        first_B1, hard_B1 = inputs.first_B[:, None], inputs.hard_B[:, None]
+        previous_BK = torch.where(first_B1, fallback_BK, inputs.previous_BK)
+        start_BK = proposal_BK
+        if controller.learns:
+            start_BK = torch.where(hard_B1, proposal_BK, fallback_BK)
+        moved_BK = propagate(previous_BK, termination_BK, proposal_BK)
+        weights_BK = torch.where(first_B1, start_BK, moved_BK)
+        failed_BK = None
+        if isolate or inputs.injected_BKD is not None:
+            failed_BK = ~torch.isfinite(outputs_BKD).all(dim=2)
+            outputs_BKD = outputs_BKD.masked_fill(failed_BK[..., None], 0.0)
+            weights_BK = without(weights_BK, failed_BK, fallback_BK)
+        return Decision(
+            weights_BK,
+            previous_BK,
+            proposal_BK,
+            fallback_BK,
+            termination_BK,
+            deviation_BK,
+            outputs_BKD,
+            failed_BK,
+        )
