@@ -23,10 +23,14 @@ __all__ = [
     "Cash",
     "EqualWeight",
     "InverseVolatility",
+    "MeanReversion",
     "RandomWeights",
     "Rule",
     "TimeSeriesMomentum",
 ]
+
+_LEAST_LAG = 1e-12
+"""Returns behind their mean by no more than rounding are not behind it."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,45 @@ class TimeSeriesMomentum(Rule):
 
     def _wanted(self, now: _Decision) -> NDArray[np.float64]:
         return _normalised(now.tradable.astype(np.float64)) * self._risen_TA[now.bars]
+
+
+class MeanReversion(Rule):
+    r"""Buys what has fallen behind the others, in proportion to how far: short-term reversal.
+
+    .. math:: x_a = \frac{(\bar r - r_a)^+}{\sum_b (\bar r - r_b)^+}
+
+    with the trailing returns r and their mean over the assets that trade and whose return is known;
+    nothing where fewer than two are, or where all are equal. The long side of the contrarian
+    weights of Lehmann (1990), "Fads, Martingales, and Market Efficiency", Quarterly Journal of
+    Economics 105(1), held there for a week; by month in Jegadeesh (1990), "Evidence of Predictable
+    Behavior of Security Returns", Journal of Finance 45(3).
+
+    Args:
+        tradable_TA: whether each asset traded in each bar.
+        return_TA: trailing return r at each close, as a fraction; nan where unknown (no weight).
+        schedule_T: bars on which the rule may trade; none means every bar.
+
+    Raises:
+        ValueError: arrays of different shapes.
+    """
+
+    def __init__(
+        self,
+        tradable_TA: NDArray[np.bool_],
+        return_TA: NDArray[np.float64],
+        schedule_T: NDArray[np.bool_] | None = None,
+    ) -> None:
+        super().__init__(tradable_TA, schedule_T)
+        _require_shape("return_TA", return_TA, tradable_TA.shape)
+        self._known_TA = np.isfinite(return_TA)
+        self._return_TA = np.where(self._known_TA, return_TA, 0.0)
+
+    def _wanted(self, now: _Decision) -> NDArray[np.float64]:
+        known_NA = now.tradable & self._known_TA[now.bars]
+        return_NA = np.where(known_NA, self._return_TA[now.bars], 0.0)
+        count_N1 = np.maximum(known_NA.sum(axis=1, keepdims=True), 1)
+        behind_NA = return_NA.sum(axis=1, keepdims=True) / count_N1 - return_NA
+        return _normalised(np.where(known_NA & (behind_NA > _LEAST_LAG), behind_NA, 0.0))
 
 
 class RandomWeights(Rule):

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from agents.options import LearnedOption, OptionConfig
+from agents.options import OptionConfig, RuleOption
 from agents.policy import Policy
+from training.option_rules import rule_option
 from training.tasks.task import Task
 
 
@@ -13,5 +14,9 @@ def injected_options(options: Sequence[OptionConfig], task: Task) -> dict[int, P
     Raises:
         ConfigError: a rule whose market lacks its data, or a run that does not fit.
     """
-    del task
-    return {k: option for k, option in enumerate(options) if not isinstance(option, LearnedOption)}  # type: ignore[misc]
+    found: dict[int, Policy] = {}
+    for number, option in enumerate(options):
+        where = f"agent.options[{number}]"
+        if isinstance(option, RuleOption):
+            found[number] = rule_option(option, task.market, task.trading.action, where)
+    return found

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Policy
+from envs.config import TradingConfig
+from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
 from evaluation import metrics
 from evaluation.backtest import backtest
@@ -57,6 +59,16 @@ class DataTask:
     def features(self) -> NDArray[np.float32]:
         """Features of every bar."""
         return self.prepared.market.features_TC
+
+    @property
+    def market(self) -> MarketArrays:
+        """All bars, with their features."""
+        return self.prepared.market
+
+    @property
+    def trading(self) -> TradingConfig:
+        """The learner's rules."""
+        return self._env
 
     @property
     def beliefs(self) -> BeliefSource:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from agents.policy import Policy
+from envs.config import TradingConfig
 from envs.simulator import Simulator
 from envs.synthetic import Problem
 from evaluation.optimality import judge_optimality, measure, reference_of
@@ -23,6 +24,7 @@ from evaluation.optimality_report import (
 )
 from markets.atomic import write_whole
 from markets.manifest import ManifestError
+from markets.synthetic.base import Stream
 from markets.synthetic.chain import SyntheticMarketError
 from meta_controller.beliefs import BeliefSource
 from regimes.config import OracleRegime
@@ -73,6 +75,16 @@ class MarketTask:
     def features(self) -> NDArray[np.float32]:
         """None that are shared."""
         return np.zeros((0, 0), np.float32)
+
+    @property
+    def market(self) -> Stream:
+        """The stream that makes the paths."""
+        return self.problem.stream()
+
+    @property
+    def trading(self) -> TradingConfig:
+        """The rules for which the market's oracle is the best policy."""
+        return self._env
 
     @property
     def beliefs(self) -> BeliefSource:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Policy
+from envs.config import TradingConfig
+from envs.feed import Market
 from envs.simulator import Simulator
 from meta_controller.beliefs import BeliefSource
 
@@ -47,6 +49,16 @@ class Task(Protocol):
     @property
     def features(self) -> NDArray[np.float32]:
         """Features that all environments share, (T, C); (0, 0) where each has its own."""
+        ...
+
+    @property
+    def market(self) -> Market:
+        """The market as the environments play it."""
+        ...
+
+    @property
+    def trading(self) -> TradingConfig:
+        """The rules that agents trade by."""
         ...
 
     @property

@@ -1,0 +1,1 @@
+"""What an agent of learned options and rules is worth out of sample."""
