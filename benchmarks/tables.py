@@ -21,6 +21,7 @@ TITLES = {
     "training": "Training",
     "features": "Features",
     "regimes": "Regime detectors",
+    "options": "Agents made of options",
     "main_job": "The whole default `perennial train`",
 }
 NOTES = {
@@ -48,6 +49,13 @@ NOTES = {
     "regimes": (
         "Three regimes, 2,500 bars to fit, 2,500 streamed through `Detector.update`; microseconds "
         "are wall time."
+    ),
+    "options": (
+        "Four learned options under the residual gate, with the job's own configuration of the "
+        "embedded stocks with a rule's beliefs (`stocks`) and of the Gârleanu-Pedersen market with "
+        "the filter's (`signals`); one torch thread. `over flat`: a multiple of the flat agent's "
+        "in the same round, in which both take rollouts in turn. `act`: the policy that "
+        "evaluation plays; `predict`: Stable-Baselines3's call."
     ),
     "main_job": (
         "Without installation. `empty cache`: the first run on a machine, which compiles the "
@@ -126,6 +134,7 @@ def _sections(name: str, record: Record) -> list[str]:
         "training": _training,
         "features": lambda found: [_spreads(found["figures"])],
         "regimes": lambda found: [_spreads(found["figures"])],
+        "options": lambda found: [_spreads(found["figures"])],
         "main_job": _main_job,
     }
     parts = [*bodies[name](record)]

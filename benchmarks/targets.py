@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import options
 from benchmarks.cases import LANES, STREAMS, copying_name, name_of, stream_name, torchtrade_name
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -127,6 +128,25 @@ def regime_targets() -> list[Target]:
     ]
 
 
+def option_targets() -> list[Target]:
+    """Four learned options under the residual gate, beside the flat agent."""
+    table = []
+    for market in options.MARKETS:
+        for agent in options.EXECUTIONS:
+            text = f"training with 4 options ({market}, {agent}) against the flat agent"
+            table += [
+                Target(f"{text}, {figure}", options.ratio_name(market, agent, figure), 0.5, "times")
+                for figure in options.FIGURES
+            ]
+    for market in options.MARKETS:
+        for agent in options.EXECUTIONS:
+            for call in options.CALLS:
+                for figure in options.LATENCIES:
+                    name = options.call_name(market, agent, call, 1, figure)
+                    table.append(Target(name, name, 1000.0, "us", at_most=True))
+    return table
+
+
 def main_job_targets() -> list[Target]:
     """The default `perennial train`."""
     return [
@@ -142,6 +162,7 @@ TARGETS = {
     "training": training_targets,
     "features": feature_targets,
     "regimes": regime_targets,
+    "options": option_targets,
     "main_job": main_job_targets,
 }
 """Targets of each benchmark."""

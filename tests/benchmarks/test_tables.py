@@ -4,6 +4,9 @@ import json
 import re
 from typing import Any
 
+import pytest
+
+from benchmarks import options
 from benchmarks.cases import cases, stream_cases
 from benchmarks.main_job import CACHES, PHASES
 from benchmarks.record import RESULTS, spread
@@ -123,6 +126,49 @@ def test_a_bound_itself_is_good_enough() -> None:
     assert Target("", "a", 2.0, "", over="c").met(figures) is None
 
 
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Agents of options in place of measured ones: the flat agent takes these steps a second."""
+    flat: list[float] = []
+
+    def measured(market: str, steps: int) -> dict[str, dict[str, float]]:
+        del market, steps
+        rate = flat.pop(0) if flat else 100.0
+        return {
+            agent: dict.fromkeys(options.FIGURES, rate if agent == "flat" else 60.0)
+            for agent in options.AGENTS
+        }
+
+    monkeypatch.setattr(options, "measure_training", measured)
+    monkeypatch.setattr(options, "learner", lambda market, agent: (market, agent))
+    monkeypatch.setattr(
+        options, "calls_of", lambda model, _: dict.fromkeys(options.CALLS, lambda: model)
+    )
+    return flat
+
+
+def test_what_options_cost_is_a_ratio_within_a_round(rates: list[float]) -> None:
+    rates += [100.0, 50.0, 10.0, 50.0, 120.0, 50.0]  # stocks and signals, in three rounds
+    found = options.training(3, 1)
+    name = options.ratio_name("stocks", "hard", "steps/CPU-s")
+    assert found[name] == spread([0.6, 6.0, 0.5]) | {"unit": "times"}
+    assert "stocks, flat over flat: steps/s" not in found
+    record = {"options": PROVENANCE | {"figures": found}}
+    page = markdown(record)
+    line = "training with 4 options (stocks, hard) against the flat agent, steps/CPU-s"
+    assert f"| {line} | >= 0.5 times | 0.6 | reached |" in page
+    assert "| signals, blended: act, 1 state, median | <= 1,000 us |  | not measured |" in page
+
+
+def test_decisions_are_timed_in_microseconds(rates: list[float]) -> None:
+    del rates
+    found = options.inference(2, 0.0)
+    late = found[options.call_name("signals", "flat", "act", 1024, "99 %")]
+    assert (late["count"], late["unit"]) == (2, "us")
+    assert 0.0 < late["median"] < 1e6
+
+
+@pytest.mark.usefixtures("rates")
 def test_targets_and_rivals_name_figures_that_are_measured() -> None:
     names = [case.name for case in cases()]
     assert len(names) == len(set(names))
@@ -132,6 +178,7 @@ def test_targets_and_rivals_name_figures_that_are_measured() -> None:
         "environment": {case.name + suffix for case in cases() for suffix, _, _ in case.figures},
         "streams": {case.name for case in stream_cases()},
         "training": set(legs),
+        "options": set(options.training(1, 1)) | set(options.inference(1, 0.0)),
         "main_job": {f"{c} cache: {f}" for c in CACHES for f in ("wall", "cpu", *PHASES)},
     }
     for name in ("features", "regimes"):
