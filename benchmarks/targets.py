@@ -141,7 +141,7 @@ def option_targets() -> list[Target]:
     for market in options.MARKETS:
         for agent in options.EXECUTIONS:
             for call in options.CALLS:
-                for figure in options.LATENCIES:
+                for figure in options.LATENCIES[1:]:
                     name = options.call_name(market, agent, call, 1, figure)
                     table.append(Target(name, name, 1000.0, "us", at_most=True))
     return table
