@@ -7,10 +7,12 @@ MARKETS: Final[dict[str, tuple[str, ...]]] = {
     "gp belief": ("market=garleanu_pedersen", "market.world.regime=belief"),
     "ou": ("market=ornstein_uhlenbeck",),
     "ou belief": ("market=ornstein_uhlenbeck", "market.world.regime=belief"),
-    "gbm": ("market=regime_gbm",),
-    "gbm belief": ("market=regime_gbm", "market.world.regime=belief"),
+    "gbm": ("market=regime_gbm", "agent.ppo.epochs=5"),
+    "gbm belief": ("market=regime_gbm", "market.world.regime=belief", "agent.ppo.epochs=5"),
 }
-"""Markets by name, as words of the command line; the regime is seen, or the filter's belief."""
+"""Markets by name, as words of the command line; the regime is seen, or the filter's belief.
+
+Half of the market's own epochs on the last one: every arm has the same, and the study its time."""
 TITLES: Final = {
     "gp": "Gârleanu-Pedersen, regime seen",
     "gp belief": "Gârleanu-Pedersen, belief seen",
@@ -31,6 +33,8 @@ _NETWORKS = (
     "agent.policy.hidden=[32]",
 )
 """About as many parameters of three experts, gate and terminations as the flat actor has."""
+_GATE = ("agent.meta_controller.terms.anchor=0.01", "agent.meta_controller.terms.anneal=false")
+"""Without the anchor the gate gave one option everything on the Ornstein-Uhlenbeck market."""
 _SOFT = (*_NETWORKS, f"{_EXECUTION}.beta_max=1.0", f"{_EXECUTION}.initial_termination=0.9")
 _CAPPED = (*_NETWORKS, f"{_EXECUTION}.beta_max=0.22", f"{_EXECUTION}.initial_termination=0.1")
 ARMS: Final[dict[str, tuple[str, ...]]] = {
@@ -42,8 +46,8 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
         f"+{_CONTROLLER}={{kind:fixed}}",
         "agent.policy.expert_hidden=[64,64]",
     ),
-    "blended": ("agent=options", *_SOFT),
-    "blended 0.22": ("agent=options", *_CAPPED),
+    "blended": ("agent=options", *_SOFT, *_GATE),
+    "blended 0.22": ("agent=options", *_CAPPED, *_GATE),
     "blended free": (
         "agent=options",
         *_SOFT,
@@ -56,6 +60,14 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Agents by name. `blended` and `hard` have the residual gate; `one option` is a flat agent with an
 expert's architecture."""
+
+
+ONLY: Final[dict[str, tuple[str, ...]]] = {
+    "one option": ("gp", "gp belief"),
+    "oracle gate": ("gp belief", "ou belief", "gbm belief"),
+}
+"""Arms that are not run on every market: where the regime is seen, the oracle's gate is the
+fallback's."""
 
 
 def words(market: str, arm: str, steps: int) -> list[str]:
