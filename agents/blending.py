@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 BlendKind = Literal["mean", "simplex", "categorical"]
-_LEAST = 1e-9
-"""Least mixed probability: logits of about -20 below the options' own."""
+_LEAST = 1e-30
+"""Least mixed probability: logits of about -69 below the options' own."""
 
 
 def blend(
@@ -32,8 +32,10 @@ def blend(
         kind: what outputs are.
 
     Returns:
-        Outputs of the blended policy.
+        Outputs of the blended policy; those of a single option (K = 1) as they are.
     """
+    if outputs_BKD.shape[1] == 1:
+        return outputs_BKD[:, 0]
     if kind == "mean":
         return mix(outputs_BKD, weights_BK)
     scale_BK = torch.logsumexp(outputs_BKD, dim=2)

@@ -45,5 +45,6 @@ def squared_hellinger(
 def squared_hellinger_categorical(logits_BKD: Float[Tensor, "B K D"]) -> Float[Tensor, "B J"]:
     """Squared Hellinger distances between the options' categorical policies: 1 - sum sqrt(p q)."""
     first, second = torch.triu_indices(logits_BKD.shape[1], logits_BKD.shape[1], offset=1)
-    root_BKD = torch.softmax(logits_BKD, dim=2).sqrt()
+    # Halved logarithms: the square root of a probability that underflows has no finite slope.
+    root_BKD = torch.exp(0.5 * torch.log_softmax(logits_BKD, dim=2))
     return 1.0 - (root_BKD[:, first] * root_BKD[:, second]).sum(dim=2)

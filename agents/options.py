@@ -147,7 +147,8 @@ class ExpertBank(nn.Module):
             first = self.fusion(account_BP)
         batch = len(account_BP)
         main, skipped = torch.split(first, list(self._split), dim=1)
-        hidden: Tensor = main.view(batch, self.num_experts, -1)
+        width = self._split[0] // self.num_experts
+        hidden: Tensor = main.view(batch, self.num_experts, width)
         if len(self.weights):
             by_expert = hidden.transpose(0, 1)
             for weight, bias in zip(self.weights, self.biases, strict=True):

@@ -2,8 +2,18 @@
 
 from jaxtyping import install_import_hook
 
-with install_import_hook(["agents.losses", "agents.returns"], "beartype.beartype"):
+_CHECKED = [
+    "agents.blending",
+    "agents.losses",
+    "agents.option_losses",
+    "agents.option_returns",
+    "agents.returns",
+]
+with install_import_hook(_CHECKED, "beartype.beartype"):
+    import agents.blending
     import agents.losses
+    import agents.option_losses
+    import agents.option_returns
     import agents.returns
 
 __all__ = ["agents"]
