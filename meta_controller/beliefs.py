@@ -23,13 +23,16 @@ class BeliefSource:
 
     @classmethod
     def find(cls, names: Sequence[str], place: Literal["account", "features"]) -> "BeliefSource":
-        """The columns called `regime_<r>` or `belief_<r>`.
+        """The columns called `regime_<r>` or `belief_<r>`, in the order of r.
 
         Args:
             names: of all columns of the place.
             place: where they are.
         """
-        return cls(place, tuple(i for i, name in enumerate(names) if _NAME.match(name)))
+        found = [
+            (int(name.rsplit("_", 1)[1]), i) for i, name in enumerate(names) if _NAME.match(name)
+        ]
+        return cls(place, tuple(i for _, i in sorted(found)))
 
     def read(self, features_TC: Tensor, bars_B: Tensor, account_BP: Tensor) -> Tensor:
         """Beliefs (B, R)."""
@@ -37,7 +40,7 @@ class BeliefSource:
             return account_BP.new_zeros(len(account_BP), 0)
         first, last = self.columns[0], self.columns[-1] + 1
         table = account_BP if self.place == "account" else features_TC
-        if last - first == len(self.columns):
+        if self.columns == tuple(range(first, last)):
             part = table[:, first:last]
         else:
             part = table[:, list(self.columns)]

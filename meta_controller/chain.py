@@ -18,6 +18,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+_LEAST = 1e-30
+"""Least weight that can be shared out in proportion, in single precision."""
+
 
 def propagate(
     previous_BK: Float[Tensor, "B K"],
@@ -34,8 +37,10 @@ def propagate(
     Returns:
         w, rows on the simplex if the arguments' are.
     """
-    ended_BK = termination_BK * previous_BK
-    return torch.addcmul(previous_BK - ended_BK, ended_BK.sum(dim=1, keepdim=True), proposal_BK)
+    kept_BK = torch.addcmul(previous_BK, termination_BK, previous_BK, value=-1.0)
+    # B as what is missing from 1, so that rounding does not add up over an episode's bars.
+    anew_B1 = (1.0 - kept_BK.sum(dim=1, keepdim=True)).clamp_min(0.0)
+    return torch.addcmul(kept_BK, anew_B1, proposal_BK)
 
 
 def ending(
@@ -60,19 +65,21 @@ def without(
     """Weights with those of failed options given to the fallback.
 
     The weight of failed options is shared among the others in proportion to the fallback's weights,
-    or evenly where the fallback gives them none. Rows in which every option failed are zeros.
+    or evenly where the fallback gives them none. Rows in which every option failed stay as they
+    are: nobody can act, and what is remembered is still a distribution when they can again.
 
     Args:
         weights_BK: on the simplex.
         failed_BK: options that cannot act.
         fallback_BK: weights of the fallback.
     """
-    sound_BK = (~failed_BK).to(weights_BK.dtype)
-    lost_B1 = (weights_BK * failed_BK).sum(dim=1, keepdim=True)
+    sound_BK = (~(failed_BK & ~failed_BK.all(dim=1, keepdim=True))).to(weights_BK.dtype)
+    lost_B1 = (weights_BK * (1.0 - sound_BK)).sum(dim=1, keepdim=True)
     share_BK = fallback_BK * sound_BK
-    empty_B1 = share_BK.sum(dim=1, keepdim=True) <= 0.0
+    # Weights too small to be divided by count as none.
+    empty_B1 = share_BK.sum(dim=1, keepdim=True) < _LEAST
     share_BK = torch.where(empty_B1, sound_BK, share_BK)
-    share_BK = share_BK / share_BK.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    share_BK = share_BK / share_BK.sum(dim=1, keepdim=True)
     return weights_BK * sound_BK + lost_B1 * share_BK
 
 

@@ -75,9 +75,14 @@ class MultiplicativeWeightsController:
 
         w <- (1 - share) w exp(rate x) / sum + share / K,   x in [0, 1] the scaled payoffs
 
-    With share = 0 its regret against the best option after T bars is at most
-    log K / rate + rate T / 8, which is sqrt(T log K / 2) at rate = sqrt(8 log K / T); with a share
-    it tracks the best sequence of options. Payoffs beyond the running range are clipped.
+    A bar's payoffs are scaled by the range of all payoffs up to and with it. With share = 0 the
+    regret in x against the best option after T bars,
+
+        max_k sum_t x_t(k) - sum_t sum_k w_t(k) x_t(k)  <=  log K / rate + rate T / 8,
+
+    is at most sqrt(T log K / 2) at rate = sqrt(8 log K / T). In units of the payoffs it is at most
+    that, plus one for each bar before the range was complete, times the range. With a share it
+    tracks the best sequence of options.
 
     Source: Cesa-Bianchi & Lugosi 2006, "Prediction, Learning, and Games", theorem 2.2; Herbster &
     Warmuth 1998, "Tracking the best expert".

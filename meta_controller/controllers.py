@@ -195,8 +195,8 @@ class MultiplicativeWeights(Controller):
     """Fixed-share Hedge on what every option would have earned; see its configuration.
 
     Memory: log weights (K) and the running least and largest payoff (2), one row an account. A bar
-    is scaled by the range that was known before it, so that the update is causal; the first bar
-    with a range of zero teaches nothing.
+    is scaled by the range up to and with it, which is causal, for its weights were chosen before;
+    a bar with a range of zero teaches nothing.
     """
 
     remembers = True
@@ -205,7 +205,8 @@ class MultiplicativeWeights(Controller):
 
     def start(self, num_envs: int) -> Tensor:
         """Even weights, and no range yet: (N, K + 2)."""
-        memory = torch.zeros(num_envs, self.num_options + 2)
+        device = self.fallback.map_KR.device
+        memory = torch.zeros(num_envs, self.num_options + 2, device=device)
         memory[:, -2], memory[:, -1] = math.inf, -math.inf
         return memory
 
@@ -220,17 +221,20 @@ class MultiplicativeWeights(Controller):
 
     def learn(self, memory_NK: Tensor, payoff_NK: Tensor) -> Tensor:
         """One update; payoffs that are not finite count as the worst that is known."""
-        weights_NK = torch.softmax(memory_NK[:, : self.num_options], dim=1)
         finite_NK = torch.isfinite(payoff_NK)
         low_N1 = torch.where(finite_NK, payoff_NK, math.inf).amin(dim=1, keepdim=True)
         high_N1 = torch.where(finite_NK, payoff_NK, -math.inf).amax(dim=1, keepdim=True)
         low_N1 = torch.minimum(low_N1, memory_NK[:, -2:-1])
         high_N1 = torch.maximum(high_N1, memory_NK[:, -1:])
         gain_NK = self.scaled(payoff_NK, finite_NK, low_N1, high_N1)
-        tilted_NK = weights_NK * torch.exp(self.rate * gain_NK)
-        tilted_NK = tilted_NK / tilted_NK.sum(dim=1, keepdim=True)
-        shared_NK = (1.0 - self.share) * tilted_NK + self.share / self.num_options
-        return torch.cat([shared_NK.clamp_min(1e-30).log(), low_N1, high_N1], dim=1)
+        # In logarithms: exp(rate) alone may overflow.
+        tilted_NK = memory_NK[:, : self.num_options] + self.rate * gain_NK
+        shared_NK = torch.log_softmax(tilted_NK, dim=1)
+        if self.share > 0.0:
+            even = torch.full_like(shared_NK, math.log(self.share / self.num_options))
+            kept = math.log1p(-self.share) if self.share < 1.0 else -math.inf
+            shared_NK = torch.logaddexp(shared_NK + kept, even)
+        return torch.cat([shared_NK, low_N1, high_N1], dim=1)
 
     @staticmethod
     def scaled(payoff_NK: Tensor, finite_NK: Tensor, low_N1: Tensor, high_N1: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ def default_map(num_options: int, num_regimes: int) -> Tensor:
     regime r evenly; with fewer, option k serves the regimes k, k + K, ...
     """
     options, regimes = torch.arange(num_options)[:, None], torch.arange(num_regimes)
+    if num_regimes == 0:
+        return torch.zeros(num_options, 0)
     if num_options >= num_regimes:
         map_KR = (options % num_regimes == regimes).float()
     else:
@@ -44,7 +46,7 @@ class Fallback(nn.Module):
     """w = C pi, normalised: regime-proportional weights, without learning.
 
     Rows without a usable belief (all zeros, or not finite) get uniform weights; so does everything
-    where nothing is known of regimes (R = 0).
+    where nothing is known of regimes (R = 0). Probabilities below 0 (rounding) count as 0.
 
     Args:
         num_options: K.
@@ -75,7 +77,7 @@ class Fallback(nn.Module):
         """Weights of the options, rows on the simplex."""
         if self.num_regimes == 0:
             return belief_BR.new_full((len(belief_BR), self.num_options), 1.0 / self.num_options)
-        weights_BK = belief_BR @ self.map_KR.T
+        weights_BK = belief_BR.clamp_min(0.0) @ self.map_KR.T
         total_B1 = weights_BK.sum(dim=1, keepdim=True)
         usable_B1 = torch.isfinite(total_B1) & (total_B1 > 0.0)
         scaled_BK = weights_BK / torch.where(usable_B1, total_B1, 1.0)
