@@ -48,7 +48,7 @@ def rule_option(option: RuleOption, market: Market, action: ActionConfig, where:
     """
     if isinstance(market, MarketArrays):
         _require_askable(option, action, where)
-        return RulePolicy(_rule(option, market, where), action)
+        return RulePolicy(_rule(option, market, where), market.tradable_TA, action)
     if option.name != "cash":
         raise ConfigError(
             f"{where}: expected cash on a synthetic market ({', '.join(market.symbols)}), whose "
@@ -61,13 +61,26 @@ def rule_option(option: RuleOption, market: Market, action: ActionConfig, where:
 class RulePolicy:
     """Target weights of a rule as actions.
 
+    An account that holds nothing but what trades leaves a rule its whole room, so that its action
+    depends on the bar alone: that of every bar is kept.
+
     Args:
-        rule: acts on the same observations.
+        rule: acts on the same observations; without a memory.
+        tradable_TA: whether each asset traded in each bar.
         action: how actions ask for positions.
     """
 
-    def __init__(self, rule: rules.Rule, action: ActionConfig) -> None:
+    def __init__(
+        self, rule: rules.Rule, tradable_TA: NDArray[np.bool_], action: ActionConfig
+    ) -> None:
         self.rule, self.action = rule, action
+        bars, assets = tradable_TA.shape
+        self._halted_TA = ~tradable_TA
+        self._held = slice(1, 1 + assets)
+        observation_TO = np.zeros((bars, assets + 4))
+        observation_TO[:, 0] = np.arange(bars)
+        rule.reset(bars)
+        self._free_TD = actions_of(rule.act(observation_TO), action)
 
     def reset(self, num_envs: int) -> None:
         """Forget all episodes; ``num_envs`` accounts follow."""
@@ -75,7 +88,10 @@ class RulePolicy:
 
     def act(self, observation_NO: NDArray[np.float32]) -> NDArray[np.float64]:
         """Actions (N, D) that ask for the rule's weights; (N, 1) the number of a level."""
-        return actions_of(self.rule.act(observation_NO), self.action)
+        bars_N = observation_NO[:, 0].astype(np.int64)
+        if (observation_NO[:, self._held] * self._halted_TA[bars_N]).any():
+            return actions_of(self.rule.act(observation_NO), self.action)
+        return np.asarray(self._free_TD[bars_N])
 
 
 class TradeToZero:

@@ -17,13 +17,17 @@ from evaluation.backtest import backtest
 from evaluation.judge import Evaluation, judge
 from evaluation.regime_summary import RegimeHistory
 from evaluation.report import ReportInputs, write_figures, write_report
+from features.pipeline import FeaturePipeline
 from meta_controller.beliefs import BeliefSource
 from regimes.config import RegimeConfig
 from training.config import TrainConfig
+from training.errors import ConfigError
+from training.own_modules import import_own
 from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
 from training.record import RunRecord
 from training.regime_block import REGIMES
 from training.regime_view import view
+from training.tasks.foreign import Seen, require_same_account
 from training.tasks.task import Result, Score
 
 
@@ -91,6 +95,52 @@ class DataTask:
         files = {"features.json": self.prepared.pipeline.to_json()}
         block = self.prepared.regimes
         return files if block is None else files | {REGIMES: block.text}
+
+    def seen_by(self, config: TrainConfig, files: Mapping[str, str]) -> Seen:
+        """These bars through the features that an agent of another run was fitted with.
+
+        Raises:
+            ConfigError: it knows other assets, accounts, actions or regimes, needs more bars than
+                lie before the training, or learned on what is tested here.
+        """
+        if config.market is not None:
+            raise ConfigError(
+                f"expected an agent of recorded data, found one of {config.market.world.kind}"
+            )
+        prepared, own = self.prepared, self.files
+        import_own(config.recorded.features.modules)
+        pipeline = FeaturePipeline.from_json(files["features.json"])
+        span, bars = pipeline.state.span, prepared.bars
+        if span.symbols != bars.symbols:
+            raise ConfigError(f"expected the symbols {bars.symbols}, found {span.symbols}")
+        require_same_account(self._env, learner_env(config))
+        tested = int(bars.ts_event[prepared.split.test.start])
+        if span.ts_event[1] >= tested:
+            last, first = np.array([span.ts_event[1], tested]).astype("datetime64[ns]")
+            raise ConfigError(
+                f"expected an agent whose training ends before the test span, which begins "
+                f"{first.astype('datetime64[D]')}, found one that learned until "
+                f"{last.astype('datetime64[D]')}"
+            )
+        if REGIMES in files and files[REGIMES] != own.get(REGIMES):
+            raise ConfigError(
+                "expected no detector of regimes, or this run's, which is fitted on its training "
+                "span, found another one"
+            )
+        features = pipeline.transform(bars)
+        sees = prepared.regimes is not None and REGIMES in files
+        if prepared.regimes is not None and sees:
+            features = prepared.regimes.beside(features)
+        needed = features.warmup + config.agent.policy.encoder.window - 1
+        if needed > prepared.split.train.start:
+            raise ConfigError(
+                f"expected an agent that needs at most {prepared.split.train.start} bars before "
+                f"the first one learned on, found one that needs {needed}"
+            )
+        beliefs = self.beliefs if sees else BeliefSource("features", ())
+        first_own, columns = self.features.shape[1], features.flat()
+        moved = tuple(c - first_own + columns.shape[1] for c in beliefs.columns)
+        return Seen(columns, BeliefSource("features", moved))
 
     def opening(self) -> list[str]:
         """Where the data comes from, its spans, and what looks wrong in it."""

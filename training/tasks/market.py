@@ -31,6 +31,7 @@ from regimes.config import OracleRegime
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.record import RunRecord
+from training.tasks.foreign import Seen, require_same_account
 from training.tasks.task import PROVENANCE, Result, Score
 
 VALIDATION_SEED = 2**62
@@ -100,6 +101,25 @@ class MarketTask:
     def files(self) -> Mapping[str, str]:
         """The market, in the words of its configuration."""
         return {"market.yaml": yaml.safe_dump(self._document["market"], sort_keys=False)}
+
+    def seen_by(self, config: TrainConfig, files: Mapping[str, str]) -> Seen:
+        """Nothing beside the account, whose features must be those that the agent knows.
+
+        Raises:
+            ConfigError: it knows other features, assets or actions.
+        """
+        del files
+        if config.market is None:
+            raise ConfigError(
+                f"expected an agent of {self.problem.world.kind}, found one of recorded data"
+            )
+        other = MarketTask(config)
+        for name in ("feature_names", "symbols"):
+            expected, found = getattr(self.market, name), getattr(other.market, name)
+            if expected != found:
+                raise ConfigError(f"expected the {name} {expected}, found {found}")
+        require_same_account(self._env, other.trading)
+        return Seen(self.features, self.beliefs)
 
     def opening(self) -> list[str]:
         """Which market, what is seen of it, and what is learned from."""

@@ -13,6 +13,8 @@ from envs.config import TradingConfig
 from envs.feed import Market
 from envs.simulator import Simulator
 from meta_controller.beliefs import BeliefSource
+from training.config import TrainConfig
+from training.tasks.foreign import Seen
 
 PROVENANCE = "data.json"
 """File of a run that says what it learns on; a run goes on only while it stays true."""
@@ -74,6 +76,19 @@ class Task(Protocol):
     @property
     def files(self) -> Mapping[str, str]:
         """Text files by name that a checkpoint needs beside the weights and its configuration."""
+        ...
+
+    def seen_by(self, config: TrainConfig, files: Mapping[str, str]) -> Seen:
+        """What an agent of another run observes here.
+
+        Args:
+            config: of its run.
+            files: of its checkpoint, by name.
+
+        Raises:
+            ConfigError: it knows another kind of market, other assets, accounts or actions, or
+                needs more bars than lie before the training; or it learned on what is tested here.
+        """
         ...
 
     def opening(self) -> list[str]:
