@@ -21,6 +21,7 @@ from envs.config import TradingConfig
 from envs.market_arrays import MarketArrays
 from envs.simulator import Simulator
 from evaluation import metrics
+from evaluation.briefing import Briefing
 from evaluation.ledger import TERMS, TRADING_COSTS, Ledger, LedgerMetadata, Trades
 from markets.times import measured_per_year
 
@@ -96,7 +97,7 @@ def backtest_many(
         For each run one ledger for each of its lanes.
 
     Raises:
-        ValueError: as in `backtest`.
+        ValueError: as in `backtest`; or a policy that must be told the true regimes.
     """
     whole = replace(config, episode=replace(config.episode, length=None, random_start=False))
     lanes = sum(run.lanes for run in runs)
@@ -108,10 +109,20 @@ def backtest_many(
     slices = [slice(first, last) for first, last in pairwise(bounds)]
     for run in runs:
         run.policy.reset(run.lanes)
+    briefings = [
+        Briefing(run.policy, simulator, part) for run, part in zip(runs, slices, strict=True)
+    ]
     tape = _Tape(simulator)
     for _ in range(tape.num_bars):
-        simulator.step(_act(runs, slices, simulator))
+        for briefing in briefings:
+            briefing.before()
+        actions_ND = _act(runs, slices, simulator)
+        for briefing in briefings:
+            briefing.look(actions_ND)
+        simulator.step(actions_ND)
         tape.record(simulator)
+        for briefing in briefings:
+            briefing.after()
     shared = LedgerMetadata(
         policy="",
         split=split,

@@ -20,6 +20,7 @@ from agents.policy import Policy
 from envs.simulator import Simulator
 from envs.synthetic import Problem
 from evaluation.bootstrap import BootstrapConfig
+from evaluation.briefing import Briefing
 from evaluation.ledger import TERMS, TRADING_COSTS
 from markets.synthetic.base import Solution, regimes_of
 
@@ -124,8 +125,9 @@ def measure(
     """Play a policy on fresh episodes of a market and score each of them.
 
     A policy acts on index observations [bar, features (C), account (P)], inside the limits of its
-    actions. A solution is told the true state, and trades as much as it likes: it is the optimum of
-    the market, not of the action space.
+    actions; it is told more where it asks for it (`evaluation.briefing`). A solution is told the
+    true state, and trades as much as it likes: it is the optimum of the market, not of the action
+    space.
 
     Args:
         policy: what acts; deterministic.
@@ -155,11 +157,19 @@ def measure(
         # A ruined episode goes on in another one, which nobody reads; the others must not stop.
         autoreset="next_step",
     )
-    if isinstance(policy, _Acting):
-        policy.reset(settings.episodes)
     tally = _Tally(simulator, played, length)
+    if not isinstance(policy, _Acting):
+        for _ in range(length):
+            tally.step(played.follow(policy, simulator))
+        return tally.scores(name, seed)
+    policy.reset(settings.episodes)
+    briefing = Briefing(policy, simulator)
     for _ in range(length):
-        tally.step(_actions(policy, played, simulator))
+        briefing.before()
+        actions_ED = policy.act(simulator.observe_index())
+        briefing.look(actions_ED)
+        tally.step(actions_ED)
+        briefing.after()
     return tally.scores(name, seed)
 
 
@@ -168,14 +178,6 @@ def _unbounded(problem: Problem) -> Problem:
     if not problem.stream().additive:
         return problem
     return replace(problem, trade_size=2.0 * problem.world.holding_limit, dead_zone=0.0)
-
-
-def _actions(policy: Policy | Solution, problem: Problem, simulator: Simulator) -> Array:
-    if isinstance(policy, _Acting):
-        return policy.act(simulator.observe_index())
-    holding_NA = problem.holdings(simulator)
-    world = problem.world.world(simulator.world_NS)
-    return problem.action(policy.target(world, holding_NA), holding_NA)
 
 
 class _Tally:

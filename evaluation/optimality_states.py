@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from agents.policy import Policy
 from envs.config import TradingConfig
 from envs.synthetic import Problem
+from evaluation.briefing import Informed
 from markets.synthetic.base import Solution, SyntheticMarket, World
 from markets.synthetic.chain import one_hot
+from meta_controller.policy import HierarchicalPolicy
 
-__all__ = ["FeatureMap", "Slice", "held", "slices"]
+__all__ = ["FeatureMap", "OptionSlice", "Slice", "held", "slices"]
 
 Array = NDArray[np.float64]
 _Coordinate = Literal["signal 0", "signal 1", "price", "belief", "holding"]
@@ -32,6 +34,19 @@ POINTS = 41
 _LANES, _BARS = 24, 400
 _EXPLAINED = 1e-4
 """Largest error of an affine feature, in its standard deviations (features are float32)."""
+
+
+@dataclass(frozen=True)
+class OptionSlice:
+    """What the options of an agent do over the states of a slice.
+
+    Attributes:
+        target_KYX: Where each option trades to when it acts alone, units or weights.
+        share_KYX: Weight that the controller proposes for it.
+    """
+
+    target_KYX: Array
+    share_KYX: Array
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,7 @@ class Slice:
         oracle_YX: Where the optimum trades to.
         start_YX: What was held before.
         band_2X: Lower and upper edge of the optimum's no-trade band, or None without one.
+        options: Its options, if it is made of them.
     """
 
     title: str
@@ -59,6 +75,7 @@ class Slice:
     oracle_YX: Array
     start_YX: Array
     band_2X: Array | None
+    options: OptionSlice | None = None
 
     @property
     def flat(self) -> bool:
@@ -221,16 +238,18 @@ class _Slicer:
         _put(world, holding_NA, x, x_N)
         _put(world, holding_NA, y, y_N)
         shape = (len(y_Y), len(x_X))
+        learned_NA = self._learned(world, holding_NA)
         return Slice(
             title=title,
             x_label=x_label,
             y_label=y_label,
             x_X=x_X,
             y_Y=y_Y,
-            learned_YX=self._learned(world, holding_NA)[:, 0].reshape(shape),
+            learned_YX=learned_NA[:, 0].reshape(shape),
             oracle_YX=self._optimal(world, holding_NA)[:, 0].reshape(shape),
             start_YX=holding_NA[:, 0].reshape(shape),
             band_2X=self._band(x, x_X, regime) if "holding" in (x, y) else None,
+            options=self._alone(holding_NA, shape),
         )
 
     def _states(self, rows: int, regime: int | None) -> tuple[World, Array]:
@@ -254,8 +273,25 @@ class _Slicer:
         rows = len(holding_NA)
         observation_NO = np.hstack([np.zeros((rows, 1)), self._map.features(world), account_NP])
         self._policy.reset(rows)
+        if isinstance(self._policy, Informed) and self._policy.wants_regimes:
+            self._policy.tell(world.regime_N)
         actions_ND = self._policy.act(observation_NO.astype(np.float32))
         return held(np.asarray(actions_ND, dtype=np.float64), holding_NA, self._trading)
+
+    def _alone(self, holding_NA: Array, shape: tuple[int, int]) -> OptionSlice | None:
+        """What the options would have done in the states that the agent acted in last."""
+        if not isinstance(self._policy, HierarchicalPolicy) or self._policy.last is None:
+            return None
+        step = self._policy.last
+        options = range(step.option_NKD.shape[1])
+        target_KN = [
+            held(step.option_NKD[:, option], holding_NA, self._trading)[:, 0] for option in options
+        ]
+        share_KN = step.decision.proposal_BK.cpu().numpy().T.astype(np.float64)
+        return OptionSlice(
+            np.reshape(target_KN, (len(options), *shape)),
+            share_KN.reshape(len(options), *shape),
+        )
 
     def _optimal(self, world: World, holding_NA: Array) -> Array:
         limit = self._problem.world.holding_limit

@@ -25,6 +25,9 @@ from markets.synthetic.chain import SyntheticMarketError
 from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.ornstein_uhlenbeck import OrnsteinUhlenbeck
 from markets.synthetic.regime_gbm import RegimeGBM
+from meta_controller.config import OracleController
+from tests.evaluation.option_policies import PROBLEM as OPTIONS_PROBLEM
+from tests.evaluation.option_policies import Always, on_market
 
 Array = NDArray[np.float64]
 
@@ -408,3 +411,10 @@ def test_bad_input_is_named() -> None:
         judge_optimality({0: Idle()}, Problem(world=several), CONFIG)
     with pytest.raises(ValueError, match="episodes"):
         OptimalityConfig(episodes=1)
+
+
+def test_slices_tell_the_regime_to_a_controller_that_is_told() -> None:
+    policy = on_market(OracleController(), [Always(1.0), Always(-1.0)])
+    oracle = OPTIONS_PROBLEM.world.oracle("belief")
+    found = slices(policy, oracle, OPTIONS_PROBLEM, np.linspace(-1.0, 1.0, 50).reshape(-1, 1, 1))
+    assert [float(each.learned_YX.mean()) > 0.0 for each in found] == [True, False]
