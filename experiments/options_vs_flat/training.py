@@ -16,7 +16,7 @@ from evaluation.optimality import OptimalityConfig, measure
 from experiments.optimality_gap.scores import bounds
 from experiments.options_vs_flat.arms import words
 from meta_controller.diagnostics import state_entropy
-from meta_controller.policy import HierarchicalPolicy
+from meta_controller.policy import HierarchicalPolicy, Step
 from training.agents import build_learner, policy_of
 from training.config import TrainConfig
 from training.sb3.ppo import MarketPPO
@@ -43,6 +43,11 @@ class Watched:
         self.policy = policy
         self.wants_regimes, self.wants_payoffs = policy.wants_regimes, policy.wants_payoffs
         self.tell, self.learn = policy.tell, policy.learn
+
+    @property
+    def last(self) -> Step | None:
+        """What it did in its last bar: who is briefed while playing is asked for it."""
+        return self.policy.last
 
     def reset(self, num_envs: int) -> None:
         """Begin to count anew."""
