@@ -155,6 +155,11 @@ class TermsConfig:
     """Weight of the mean square of the gate's deviation g from the fallback."""
     anneal: bool = True
     """Let balance and anchor fall linearly to zero over the training."""
+    all_options: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Part of the action's loss in hard mode that trains every option which could have taken the
+    action, by P(option | state, option before, action), instead of the one that did, 0 .. 1."""
+    advantages: Literal["batch", "option"] = "batch"
+    """Advantages of actions are standardised over the minibatch, or under each option apart."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FROZEN)

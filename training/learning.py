@@ -16,7 +16,7 @@ from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.config import TrainConfig
 from training.regime_block import REGIMES
 from training.sb3.ppo import MarketPPO
-from training.sb3.snapshot import capture, check_shapes, restore
+from training.sb3.snapshot import capture, check_fits, restore
 from training.signals import StopRequest
 from training.tasks.task import Task
 
@@ -89,15 +89,15 @@ def choose(path: Path | None, model: MarketPPO, task: Task | None = None) -> Non
         task: that it will be judged on; None = the one that it learned on.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or it learned with another detector of
-            regimes than the task's.
+        CheckpointError: there is none, it is damaged, it is of another kind of agent, or it
+            learned with another detector of regimes than the task's.
     """
     if path is None:
         raise CheckpointError("checkpoints: expected a complete one, found none")
     snapshot = load(path)
     if task is not None:
         _require_same_regimes(path, snapshot, task)
-    check_shapes("weights", model.policy.net.state_dict(), snapshot.weights)
+    check_fits(model, snapshot)
     model.policy.net.load_state_dict(dict(snapshot.weights))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from agents.blending import blend
 from agents.encoder import NoEncoder
 from agents.losses import categorical_log_prob, gaussian_log_prob
+from agents.option_losses import option_log_probs
 from markets.synthetic.base import regimes_of
 from meta_controller.beliefs import one_hot
 from meta_controller.chain import draw_option
@@ -77,7 +78,13 @@ class OptionSampler:
             rollout.injected_TNKD[step].copy_(injected_NKD)
         self._carried_NK = executed_NK
         output_ND = blend(decision.outputs_BKD, executed_NK, self._policy.blend_kind)
-        return self._act(step, output_ND, executed_NK)
+        actions = self._act(step, output_ND, executed_NK)
+        if rollout.spreads:
+            taken = rollout.actions_TND[step].to(self._device)
+            log_std = None if self._box is None else self._log_std_KD
+            each_NK = option_log_probs(decision.outputs_BKD, taken, log_std)
+            rollout.option_log_prob_TNK[step].copy_(each_NK)
+        return actions
 
     def _decide(self, observation: Tensor, step: int) -> tuple[Decision, Tensor, Tensor | None]:
         bars_N, account_NP = observation[:, 0].long(), observation[:, 1:]
@@ -101,8 +108,10 @@ class OptionSampler:
     def _execute(self, decision: Decision, step: int) -> tuple[Tensor, Tensor]:
         """The option's distribution, and what acts: itself, or one option drawn from it."""
         if self._rollout.forced:
-            likeliest = decision.fallback_BK.argmax(dim=1)
-            alone = one_hot_rows(likeliest, decision.fallback_BK)
+            able = decision.fallback_BK
+            if decision.failed_BK is not None:
+                able = able.masked_fill(decision.failed_BK, -1.0)
+            alone = one_hot_rows(able.argmax(dim=1), able)
             return alone, alone
         chance_NK = decision.weights_BK
         if not self._rollout.hard:
@@ -125,8 +134,8 @@ class OptionSampler:
         rollout.executed_TNK[step].copy_(executed_NK)
         rollout.belief_TNR[step].copy_(belief_NR)
         rollout.termination_TNK[step].copy_(decision.termination_BK)
+        rollout.carried_NK.copy_(executed_NK)
         if step == rollout.num_steps - 1:
-            rollout.carried_NK.copy_(executed_NK)
             rollout.outputs_NKD.copy_(decision.outputs_BKD)
         if rollout.hard:
             chosen = (chance_NK * executed_NK).sum(dim=1).clamp_min(_LEAST).log()

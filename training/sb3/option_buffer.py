@@ -41,6 +41,10 @@ class OptionBatch(NamedTuple):
     """Of the option chosen: generalised advantages, not standardised."""
     injected_BKD: Tensor
     """Outputs of options that do not learn; (B, 0, 0) without any."""
+    share_BK: Tensor
+    """P(o | s, o', a) of every option; (B, 0) where only the one that acted is trained."""
+    option_log_prob_BK: Tensor
+    """Log probability of the action under every option alone; (B, 0) likewise."""
 
     def take(self, index: Tensor) -> Self:
         """The rows ``index``, copied into contiguous tensors."""
@@ -65,6 +69,7 @@ class OptionRollout(Rollout):
         outputs: numbers of an option's outputs.
         injects: whether some options do not learn.
         hard: the first so many lanes hold one option at a time.
+        spreads: whether the log probability of an action is kept for every option.
     """
 
     num_options: int
@@ -72,6 +77,7 @@ class OptionRollout(Rollout):
     outputs: int
     injects: bool
     hard: int
+    spreads: bool
     previous_TNK: Tensor = field(init=False)
     """Weights before the step; the fallback's where an episode began."""
     chance_TNK: Tensor = field(init=False)
@@ -82,12 +88,13 @@ class OptionRollout(Rollout):
     belief_TNR: Tensor = field(init=False)
     choice_log_prob_TN: Tensor = field(init=False)
     injected_TNKD: Tensor = field(init=False)
+    option_log_prob_TNK: Tensor = field(init=False)
     termination_TNK: Tensor = field(init=False)
     """Probability that each option ends."""
     outputs_NKD: Tensor = field(init=False)
     """Outputs of every option in the last step."""
     carried_NK: Tensor = field(init=False)
-    """Weights after the last step, where the next rollout begins."""
+    """Weights after the last step that was played: where the next begins."""
     forced: bool = field(init=False, default=False)
     """Whether the options of the likeliest regimes acted alone (the head start)."""
     failures_K: Tensor = field(init=False)
@@ -104,6 +111,7 @@ class OptionRollout(Rollout):
         self.choice_log_prob_TN = torch.zeros(shape)
         injected = (self.num_options, self.outputs) if self.injects else (0, 0)
         self.injected_TNKD = torch.zeros(*shape, *injected)
+        self.option_log_prob_TNK = torch.zeros(*shape, self.num_options if self.spreads else 0)
         self.termination_TNK = torch.zeros(*shape, self.num_options)
         self.outputs_NKD = torch.zeros(self.num_envs, self.num_options, self.outputs)
         self.carried_NK = torch.zeros(self.num_envs, self.num_options)

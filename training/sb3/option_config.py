@@ -39,7 +39,17 @@ class OptionAgentConfig:
                 "meta_controller.execution.mode: expected blended for the oracle controller, "
                 f"found {execution.mode}"
             )
+        if self.meta_controller.terms.all_options > 0.0 and execution.mode == "blended":
+            raise ValueError(
+                "meta_controller.terms.all_options: expected 0.0 where all options act together "
+                f"(mode blended), was {self.meta_controller.terms.all_options}"
+            )
         learned = any(isinstance(option, LearnedOption) for option in self.options)
+        if not learned and self.meta_controller.head_start:
+            raise ValueError(
+                "meta_controller.head_start: expected 0 without learned options, which it is for, "
+                f"was {self.meta_controller.head_start}"
+            )
         if not learned and controller.kind not in LEARNED:
             raise ValueError(
                 "options: expected a learned option, or a controller that learns "

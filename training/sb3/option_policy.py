@@ -21,7 +21,7 @@ from meta_controller.chain import draw_option
 from meta_controller.config import MetaControllerConfig
 from meta_controller.hierarchy import Decision, Inputs, OptionActorCritic
 from meta_controller.policy import InjectedOptions, one_hot_rows
-from training.sb3.policy import MarketPolicy, action_outputs
+from training.sb3.policy import MarketPolicy, action_outputs, flat_tensor
 
 
 class OptionPolicy(MarketPolicy):
@@ -103,9 +103,23 @@ class OptionPolicy(MarketPolicy):
         assert isinstance(net, OptionActorCritic)  # noqa: S101 - made above
         return net
 
+    @property
+    def holds(self) -> bool:
+        """Whether one option acts at a time."""
+        return self.meta.execution.mode == "hard"
+
     def decide(self, obs: Tensor, weights_NK: Tensor, first_N: Tensor, *, hard: bool) -> Decision:
-        """Decide in N states of which the weights before are known."""
+        """Decide in N states of which the weights before are known.
+
+        Raises:
+            RuntimeError: the controller must be told the true regimes, which no observation holds.
+        """
         net = self.network
+        if net.controller.told:
+            raise RuntimeError(
+                "controller oracle: expected the true regimes, which SB3's calls cannot tell it; "
+                "use training.agents.policy_of(model), and its `tell`"
+            )
         bars, account = self.split(obs)
         embedding, rows = net.encoder.table(self.features, bars)
         inputs = Inputs(
@@ -120,10 +134,10 @@ class OptionPolicy(MarketPolicy):
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """Distribution of the actions at the beginning of an episode."""
-        assert isinstance(obs, Tensor)  # noqa: S101 - observations are flat
+        obs = flat_tensor(obs)
         first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
         empty = torch.zeros(len(obs), self.network.num_options, device=obs.device)
-        decision = self.decide(obs.float(), empty, first, hard=False)
+        decision = self.decide(obs, empty, first, hard=self.holds)
         output = blend(decision.outputs_BKD, decision.weights_BK, self.blend_kind)
         if isinstance(self.action_dist, DiagGaussianDistribution):
             log_std = decision.weights_BK @ self.network.log_std
@@ -132,12 +146,12 @@ class OptionPolicy(MarketPolicy):
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
         """State values (B, 1) at the beginning of an episode."""
-        assert isinstance(obs, Tensor)  # noqa: S101 - observations are flat
+        obs = flat_tensor(obs)
         net = self.network
         first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
         empty = torch.zeros(len(obs), net.num_options, device=obs.device)
-        bars, account = self.split(obs.float())
-        decision = self.decide(obs.float(), empty, first, hard=net.critic.state_value is None)
+        bars, account = self.split(obs)
+        decision = self.decide(obs, empty, first, hard=self.holds)
         embedding, rows = net.critic_encoder.table(self.features, bars)
         if net.critic.state_value is None:
             values = net.critic.option_values(embedding, rows, account)
@@ -160,15 +174,24 @@ class OptionPolicy(MarketPolicy):
             episode_start: lanes whose episode begins.
             deterministic: mean actions of the blend, or in hard execution of the likeliest option
                 of the chain's distribution; otherwise both are drawn from torch's generator.
+
+        Raises:
+            ValueError: a state of another shape.
+            RuntimeError: as `decide`.
         """
         tensor, vectorised = self.obs_to_tensor(observation)
         assert isinstance(tensor, Tensor)  # noqa: S101 - observations are flat
         count, options = len(tensor), self.network.num_options
         weights = np.zeros((count, options), np.float32) if state is None else state[0]
         first = np.ones(count, np.bool_) if state is None else np.zeros(count, np.bool_)
+        if weights.shape != (count, options):
+            raise ValueError(
+                f"state: expected weights ({count}, {options}) of accounts and options, "
+                f"found {weights.shape}"
+            )
         if episode_start is not None:
             first = first | np.asarray(episode_start, dtype=np.bool_).reshape(-1)
-        hard = self.meta.execution.mode == "hard"
+        hard = self.holds
         decision = self.decide(
             tensor.float(),
             torch.as_tensor(weights, device=tensor.device),

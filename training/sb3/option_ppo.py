@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.encoder import EncodingPlan
+from agents.losses import explained_variance
 from agents.policy import Policy
 from meta_controller.beliefs import BeliefSource
 from meta_controller.diagnostics import collapses, pairwise_distance
@@ -35,7 +36,10 @@ class OptionPPO(MarketPPO):
     """`MarketPPO` of options under a controller.
 
     Logged beside `MarketPPO`'s metrics: ``option/...`` (`meta_controller.diagnostics`) of every
-    rollout. A collapse of the options is warned of once, in words.
+    rollout; ``option/explained_variance_<k>`` of the critic where option k acted alone; and
+    ``option/failures_<k>``, the rows in which an option that does not learn gave no finite output.
+    The first failure of an option is warned of, and from a quarter of the training on each kind of
+    collapse, once.
 
     Args:
         env: environments with index observations.
@@ -50,7 +54,8 @@ class OptionPPO(MarketPPO):
         verbose: SB3's verbosity, 0 .. 2.
 
     Raises:
-        ValueError: as `MarketPPO`; or options and controller do not fit.
+        ValueError: as `MarketPPO`; options and controller do not fit; or too few environments to
+            alternate.
         TypeError: as `MarketPPO`.
     """
 
@@ -99,8 +104,7 @@ class OptionPPO(MarketPPO):
 
     def make_rollout(self) -> OptionRollout:
         """What a rollout is kept in."""
-        net, execution = self.policy.network, self.agent.meta_controller.execution
-        shares = {"blended": 0.0, "hard": 1.0, "alternate": execution.hard_share}
+        net = self.policy.network
         outputs = action_outputs(self.action_space)
         return OptionRollout(
             self.n_steps,
@@ -111,8 +115,35 @@ class OptionPPO(MarketPPO):
             num_regimes=net.num_regimes,
             outputs=outputs,
             injects=net.injects,
-            hard=round(shares[execution.mode] * self.n_envs),
+            hard=self._hard_lanes(),
+            spreads=self.agent.meta_controller.terms.all_options > 0.0,
         )
+
+    def _hard_lanes(self) -> int:
+        execution = self.agent.meta_controller.execution
+        if execution.mode != "alternate":
+            return self.n_envs if execution.mode == "hard" else 0
+        lanes = round(execution.hard_share * self.n_envs)
+        if not 0 < lanes < self.n_envs:
+            raise ValueError(
+                "meta_controller.execution.hard_share: expected 1 .. N - 1 of the N = "
+                f"{self.n_envs} environments to alternate, found {execution.hard_share} of them, "
+                f"which is {lanes}"
+            )
+        return lanes
+
+    def identity(self) -> dict[str, str]:
+        """Options, gate, execution and actions."""
+        net, controller = self.policy.network, self.agent.meta_controller.controller
+        gate = f"{controller.kind} over {net.num_regimes} regimes"
+        return super().identity() | {
+            "agent": "options",
+            "options": str(net.num_options),
+            "learned options": ", ".join(str(option) for option in net.options.learned) or "none",
+            "execution": self.agent.meta_controller.execution.mode,
+            "gate": gate if net.controller.learns else "none",
+            "blend": self.policy.blend_kind,
+        }
 
     def make_sampler(self) -> OptionSampler:  # type: ignore[override]  # the same face
         """What draws options and actions of the rollout that begins."""
@@ -175,7 +206,8 @@ class OptionPPO(MarketPPO):
         net = self.policy.network
         deviation = None if self.policy.discrete else net.log_std.detach()
         found["hellinger"] = pairwise_distance(self.rollout.outputs_NKD, deviation)
-        for name, value in found.items():
+        logged = found | self._explained(values_B, returns_B) | self._failures()
+        for name, value in logged.items():
             if math.isfinite(value):
                 self.logger.record(f"option/{name}", value)
         if self.rollout.forced or self._current_progress_remaining > _EARLY:
@@ -184,3 +216,37 @@ class OptionPPO(MarketPPO):
             if fault not in self._warned:
                 self._warned.add(fault)
                 _LOG.warning("after %d steps: %s", self.num_timesteps, words)
+
+    def _explained(self, values_B: Tensor, returns_B: Tensor) -> dict[str, float]:
+        """Explained variance of q(s, o) by option, where it acted alone; none seen, none told."""
+        rollout, found = self.rollout, {}
+        lanes = slice(0, rollout.hard)
+        values, returns = (x.cpu().view(rollout.rewards_TN.shape) for x in (values_B, returns_B))
+        for option in range(rollout.num_options if rollout.hard else 0):
+            acted_TN = rollout.executed_TNK[:, lanes, option] > 0.5
+            if int(acted_TN.sum()) > 1:
+                share = explained_variance(values[:, lanes][acted_TN], returns[:, lanes][acted_TN])
+                found[f"explained_variance_{option}"] = float(share)
+        return found
+
+    def _failures(self) -> dict[str, float]:
+        """Rows of the rollout in which each option failed; the first ones are warned of."""
+        net = self.policy.network
+        if not net.injects:
+            return {}
+        counts = {
+            option: int(count)
+            for option, count in enumerate(self.rollout.failures_K)
+            if option not in net.options.learned
+        }
+        for option, count in counts.items():
+            if count and f"failure {option}" not in self._warned:
+                self._warned.add(f"failure {option}")
+                _LOG.warning(
+                    "option %d gave outputs that are not finite in %d of %d rows; its weight goes "
+                    "to the fallback",
+                    option,
+                    count,
+                    self.rollout.rewards_TN.size,
+                )
+        return {f"failures_{option}": float(count) for option, count in counts.items()}

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from agents.option_losses import responsibilities
 from agents.option_returns import TwoLevels, arrival_value, charged, option_advantages
 from agents.returns import generalised_advantages, next_state_values
 from meta_controller.beliefs import BeliefSource
@@ -74,6 +75,10 @@ class OptionSamples:
             return tensor.to(device).flatten(end_dim=1)
 
         hard_TN = rollout.hard_N.expand(rollout.num_steps, -1).contiguous()
+        option_log_prob_BK = flat(rollout.option_log_prob_TNK)
+        share_BK = option_log_prob_BK
+        if rollout.spreads:
+            share_BK = responsibilities(flat(rollout.chance_TNK), option_log_prob_BK)
         return OptionBatch(
             bars_B=self._bars_SN[:-1].flatten(),
             account_BP=self._account_SNP[:-1].flatten(end_dim=1),
@@ -89,6 +94,8 @@ class OptionSamples:
             choice_log_prob_B=flat(rollout.choice_log_prob_TN),
             choice_advantages_B=choices.flatten(),
             injected_BKD=flat(rollout.injected_TNKD),
+            share_BK=share_BK,
+            option_log_prob_BK=option_log_prob_BK,
         )
 
     # -- blended lanes ------------------------------------------------------------------------

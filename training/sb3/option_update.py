@@ -18,7 +18,14 @@ from agents.losses import (
     squared_value_error,
     standardised,
 )
-from agents.option_losses import balance_loss, squared_hellinger, squared_hellinger_categorical
+from agents.option_losses import (
+    all_options_surrogate,
+    balance_loss,
+    option_log_probs,
+    squared_hellinger,
+    squared_hellinger_categorical,
+    standardised_by_option,
+)
 from meta_controller.chain import ending
 from meta_controller.config import TermsConfig
 from meta_controller.hierarchy import Decision, Inputs, OptionActorCritic
@@ -121,7 +128,10 @@ class OptionObjective:
             log_prob = gaussian_log_prob(batch.actions_BD, output, log_std)
             entropy = gaussian_entropy(log_std).mean()
         log_ratio = log_prob - batch.log_prob_B
-        surrogate = clipped_surrogate(log_ratio, self._standardised(batch), weights.clip_range)
+        advantages = self._standardised(batch)
+        surrogate = clipped_surrogate(log_ratio, advantages, weights.clip_range)
+        if self._weights.terms.all_options > 0.0 and self._holds:
+            surrogate = surrogate + self._spread(batch, decision, log_ratio, advantages)
         fixed = log_ratio.detach()
         stats = {
             "policy_gradient_loss": surrogate.detach(),
@@ -143,15 +153,41 @@ class OptionObjective:
     def _standardised(self, batch: OptionBatch) -> Tensor:
         """Advantages of the action; where both kinds of rows are mixed, each by its own scale."""
         if not (self._blends and self._holds):
-            return standardised(batch.advantages_B)
+            return self._scaled(batch.advantages_B, batch.executed_BK)
         scaled = torch.empty_like(batch.advantages_B)
         for rows in (batch.hard_B, ~batch.hard_B):
-            scaled[rows] = standardised(batch.advantages_B[rows])
+            scaled[rows] = self._scaled(batch.advantages_B[rows], batch.executed_BK[rows])
         return scaled
+
+    def _scaled(self, advantages_B: Tensor, executed_BK: Tensor) -> Tensor:
+        if self._weights.terms.advantages == "option":
+            return standardised_by_option(advantages_B, executed_BK)
+        return standardised(advantages_B)
+
+    def _spread(
+        self, batch: OptionBatch, decision: Decision, log_ratio_B: Tensor, advantages_B: Tensor
+    ) -> Tensor:
+        """What training all options that could have acted adds to training the one that did."""
+        rows = batch.hard_B if self._blends else slice(None)
+        clip, part = self._weights.ppo.clip_range, self._weights.terms.all_options
+        gain_B = advantages_B[rows]
+        if not len(gain_B):
+            return advantages_B.new_zeros(())
+        log_prob_BK = option_log_probs(
+            decision.outputs_BKD[rows],
+            batch.actions_BD[rows],
+            self._log_std() if self._net.continuous else None,
+        )
+        log_ratio_BK = log_prob_BK - batch.option_log_prob_BK[rows]
+        every = all_options_surrogate(log_ratio_BK, gain_B, batch.share_BK[rows], clip)
+        alone = clipped_surrogate(log_ratio_B[rows], gain_B, clip)
+        return part * (every - alone) * (len(gain_B) / len(advantages_B))
 
     def _choice_loss(self, batch: OptionBatch, decision: Decision) -> tuple[Tensor, Stats]:
         rows = batch.hard_B if self._blends else slice(None)
         chance = (decision.weights_BK * batch.executed_BK).sum(dim=1)[rows]
+        if not len(chance):
+            return chance.sum(), {}
         log_ratio = chance.clamp_min(1e-12).log() - batch.choice_log_prob_B[rows]
         advantages = standardised(batch.choice_advantages_B[rows])
         share = len(log_ratio) / len(batch.hard_B)
@@ -176,7 +212,8 @@ class OptionObjective:
             loss, stats["balance_loss"] = loss + terms.balance * left * balance, balance.detach()
         if terms.termination > 0.0 and self._blends:
             ended = ending(decision.previous_BK, decision.termination_BK)
-            price = torch.where(batch.hard_B, 0.0, ended).mean()
+            # An episode's first blend is the fallback's: nothing ended there.
+            price = torch.where(batch.hard_B | batch.first_B, 0.0, ended).mean()
             loss, stats["termination_loss"] = loss + terms.termination * price, price.detach()
         if terms.diversity > 0.0 and self._net.num_options > 1:
             distance = self._distance(decision)

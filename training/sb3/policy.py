@@ -138,7 +138,7 @@ class MarketPolicy(ActorCriticPolicy):
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """Distribution of the actions."""
-        market, account = self.split(_tensor(obs))
+        market, account = self.split(flat_tensor(obs))
         if self.observation_kind == "index":
             output = self.net.act(self.features, market, account)
         else:
@@ -149,7 +149,7 @@ class MarketPolicy(ActorCriticPolicy):
 
     def predict_values(self, obs: PyTorchObs) -> Tensor:
         """State values (B, 1)."""
-        market, account = self.split(_tensor(obs))
+        market, account = self.split(flat_tensor(obs))
         if self.observation_kind == "index":
             return self.net.value(self.features, market, account)[:, None]
         return self.net.value_windows(market, account)[:, None]
@@ -168,7 +168,12 @@ def action_outputs(space: spaces.Space[Any]) -> int:
     raise ValueError(f"action space: expected Box or Discrete from 0, found {space}")
 
 
-def _tensor(obs: PyTorchObs) -> Tensor:
+def flat_tensor(obs: PyTorchObs) -> Tensor:
+    """The observations as one float tensor.
+
+    Raises:
+        TypeError: anything else than one tensor.
+    """
     if not isinstance(obs, Tensor):
         raise TypeError(f"observation: expected one flat tensor, found {type(obs).__name__}")
     return obs.float()

@@ -148,6 +148,12 @@ class MarketPPO(PPO):
         """Continue from the result of `memory`."""
         del memory
 
+    def identity(self) -> dict[str, str]:
+        """What weights must share with this learner to mean the same, beside their shapes."""
+        outputs = action_outputs(self.action_space)
+        actions = f"one of {outputs}" if self.policy.discrete else f"{outputs} numbers"
+        return {"agent": "flat", "actions": actions}
+
     @property
     def vec_env(self) -> SimulatorVecEnv:
         """The environments."""

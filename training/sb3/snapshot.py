@@ -44,6 +44,7 @@ def capture(model: MarketPPO, files: Mapping[str, str] | None = None) -> Snapsho
     trainer: dict[str, Any] = {name: getattr(model, name) for name in _COUNTERS}
     trainer["episodes"] = list(model.ep_info_buffer or ())
     trainer["threads"] = torch.get_num_threads()
+    trainer["identity"] = model.identity()
     weights = {name: tensor.clone() for name, tensor in model.policy.net.state_dict().items()}
     return Snapshot(weights, _optimizer_state(model), arrays, trainer, dict(files or {}))
 
@@ -54,9 +55,9 @@ def restore(model: MarketPPO, snapshot: Snapshot) -> None:
     Continue with ``model.learn(total - model.num_timesteps, reset_num_timesteps=False)``.
 
     Raises:
-        CheckpointError: the snapshot's tensors do not fit the model.
+        CheckpointError: the snapshot is of another kind of agent, or its tensors do not fit.
     """
-    check_shapes("weights", model.policy.net.state_dict(), snapshot.weights)
+    check_fits(model, snapshot)
     model.policy.net.load_state_dict(dict(snapshot.weights))
     _load_optimizers(model, snapshot.optimizer)
     model.vec_env.load_state(_part(snapshot.arrays, "env/"))
@@ -101,6 +102,21 @@ def _load_optimizers(model: MarketPPO, tensors: Mapping[str, Tensor]) -> None:
                 )
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def check_fits(model: MarketPPO, snapshot: Snapshot) -> None:
+    """Check that the weights of a snapshot mean in this model what they meant in their own.
+
+    Raises:
+        CheckpointError: other actions, options or execution, or tensors of other shapes.
+    """
+    saved = snapshot.trainer.get("identity", {})
+    for name, expected in model.identity().items():
+        if saved.get(name, expected) != expected:
+            raise CheckpointError(
+                f"trainer.json: identity: {name}: expected {expected}, found {saved[name]}"
+            )
+    check_shapes("weights", model.policy.net.state_dict(), snapshot.weights)
 
 
 def check_shapes(what: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
