@@ -41,17 +41,22 @@ class RuleOption:
     name: Literal["cash", "equal_weight", "inverse_volatility", "momentum", "mean_reversion"]
     """Which rule."""
     window: Annotated[int, Field(ge=2)] = 60
-    """Bars that it looks back, at least 2 (cash and equal weight do not look back)."""
+    """Bars that it looks back, at least 2 (cash and equal weight do not look back). Where fewer lie
+    behind, momentum and mean reversion hold nothing, inverse volatility holds equal weights."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FROZEN)
 class FrozenOption:
-    """An option that is an agent trained before: the one of a run's chosen checkpoint."""
+    """An option that is an agent trained before: the one of a run's chosen checkpoint.
+
+    It is flat, or blends options under a controller that does not learn: an option has no memory.
+    """
 
     kind: Literal["frozen"] = "frozen"
     """Discriminator."""
     run: str
-    """Folder of the run; it must have seen the same features and traded by the same actions."""
+    """Folder of the run. It must know the same assets, account and actions, and must not have
+    learned on what is tested; features are scaled as it learned them."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Which of its agents; none takes its first."""
 

@@ -16,6 +16,7 @@ Rule = (
     | rules.BuyAndHold
     | rules.InverseVolatility
     | rules.TimeSeriesMomentum
+    | rules.MeanReversion
     | rules.RandomWeights
 )
 ALL = np.ones((10, 3), dtype=bool)
@@ -130,6 +131,34 @@ def test_momentum_by_hand() -> None:
     np.testing.assert_allclose(rule.act(observe(0, 0, 0, 0)), [[1 / 3, 0.0, 0.0]])
 
 
+def test_mean_reversion_by_hand() -> None:
+    # Mean +2 %: the first is 12 points behind it, the second 3, the third 15 ahead.
+    returns = np.tile([-0.10, -0.01, 0.17], (10, 1))
+    rule = begun(rules.MeanReversion(ALL, returns))
+    np.testing.assert_allclose(rule.act(observe(0, 0, 0, 0)), [[0.8, 0.2, 0.0]])
+
+
+def test_mean_reversion_compares_only_what_trades_and_is_known() -> None:
+    tradable = ALL.copy()
+    tradable[1, 0] = False
+    returns = np.tile([-0.50, 0.02, -0.02], (10, 1))
+    returns[2, 0] = np.nan
+    rule = begun(rules.MeanReversion(tradable, returns))
+    # The first neither counts in the mean nor is bought; a position in it stays.
+    np.testing.assert_allclose(rule.act(observe(1, 0.4, 0, 0)), [[0.4, 0.0, 0.6]], atol=1e-7)
+    np.testing.assert_allclose(rule.act(observe(2, 0, 0, 0)), [[0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [[np.nan, np.nan, np.nan], [-0.1, np.nan, np.nan], [0.1, 0.1, 0.1]],
+    ids=["nothing known", "one known", "all equal"],
+)
+def test_mean_reversion_holds_nothing_where_nothing_is_behind(returns: list[float]) -> None:
+    rule = begun(rules.MeanReversion(ALL, np.tile(returns, (10, 1))))
+    assert rule.act(observe(0, 0.3, 0.3, 0.3)).tolist() == [[0.0, 0.0, 0.0]]
+
+
 @pytest.mark.parametrize("turnover", [0.0, 0.02, 0.3])
 def test_random_weights_turn_over_what_they_should(turnover: float) -> None:
     rule = begun(rules.RandomWeights(np.ones((500, 3), dtype=bool), turnover, rng(1)), 4)
@@ -158,10 +187,15 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def every_rule(tradable: NDArray[np.bool_], seed: int) -> list[Rule]:
+def every_rule(
+    tradable: NDArray[np.bool_], seed: int, future: NDArray[np.float64] | None = None
+) -> list[Rule]:
+    """Each rule on random measures, whose last rows may be others."""
     generator = rng(seed)
     volatility = np.abs(generator.normal(size=tradable.shape))
     momentum = generator.normal(size=tradable.shape)
+    if future is not None:
+        volatility[-len(future) :], momentum[-len(future) :] = np.abs(future), future
     schedule = generator.random(len(tradable)) < 0.5
     return [
         rules.Cash(tradable),
@@ -169,6 +203,7 @@ def every_rule(tradable: NDArray[np.bool_], seed: int) -> list[Rule]:
         rules.BuyAndHold(tradable),
         rules.InverseVolatility(tradable, volatility, schedule),
         rules.TimeSeriesMomentum(tradable, momentum, schedule),
+        rules.MeanReversion(tradable, momentum, schedule),
         rules.RandomWeights(tradable, 0.2, generator),
     ]
 
@@ -199,7 +234,8 @@ def test_the_future_does_not_matter(seed: int) -> None:
     tradable = rng(seed).random((8, 3)) < 0.7
     changed = tradable.copy()
     changed[4:] = ~changed[4:]
-    for kept, other in zip(every_rule(tradable, 5), every_rule(changed, 5), strict=True):
+    noise = rng(seed + 1).normal(size=(4, 3))
+    for kept, other in zip(every_rule(tradable, 5), every_rule(changed, 5, noise), strict=True):
         begun(kept)
         begun(other)
         for bar in range(4):
@@ -214,6 +250,7 @@ def test_the_future_does_not_matter(seed: int) -> None:
         (lambda: rules.EqualWeight(ALL, np.ones(9, dtype=bool)), r"schedule_T: expected \(10,\)"),
         (lambda: rules.InverseVolatility(ALL, np.ones((10, 2))), "volatility_TA: expected"),
         (lambda: rules.TimeSeriesMomentum(ALL, np.ones((9, 3))), "momentum_TA: expected"),
+        (lambda: rules.MeanReversion(ALL, np.ones((9, 3))), "return_TA: expected"),
         (lambda: rules.RandomWeights(ALL, 1.5, rng(0)), "turnover: expected a fraction"),
     ],
 )
