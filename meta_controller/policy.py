@@ -109,13 +109,34 @@ class HierarchicalPolicy:
         self._told = None
 
     def tell(self, regime_N: NDArray[np.int64]) -> None:
-        """Say which regimes the accounts are in, to a controller that is told."""
-        self._told = one_hot(regime_N.tolist(), self.network.num_regimes).to(self._device)
+        """Say which regimes the accounts are in, for the next action of a controller that is told.
+
+        Raises:
+            ValueError: another number of accounts, or a regime that there is not.
+        """
+        accounts, regimes = len(self._first_N), self.network.num_regimes
+        found = np.asarray(regime_N)
+        if found.shape != (accounts,) or not ((found >= 0) & (found < regimes)).all():
+            raise ValueError(
+                f"regimes: expected {accounts} of 0 .. {regimes - 1}, an account each, found "
+                f"{found.tolist()}"
+            )
+        self._told = one_hot(found.tolist(), regimes).to(self._device)
 
     def learn(self, payoff_NK: NDArray[np.float64]) -> None:
-        """Say what each option would have earned in the bar after the last action."""
+        """Say what each option would have earned in the bar after the last action.
+
+        Raises:
+            ValueError: another number of accounts or options.
+        """
+        expected = (len(self._first_N), self.network.num_options)
+        if np.shape(payoff_NK) != expected:
+            raise ValueError(
+                f"payoffs: expected {expected}, a row for each account and a column for each "
+                f"option, found {np.shape(payoff_NK)}"
+            )
         if self._memory is not None:
-            payoffs = torch.as_tensor(payoff_NK, dtype=torch.float32)
+            payoffs = torch.as_tensor(payoff_NK, dtype=torch.float32).to(self._device)
             self._memory = self.network.controller.learn(self._memory, payoffs)
 
     @torch.no_grad()
@@ -125,9 +146,10 @@ class HierarchicalPolicy:
         Raises:
             ValueError: another width, another number of accounts than `reset` announced, or a
                 bar outside the market.
-            RuntimeError: the controller must be told the regimes, and was not.
+            RuntimeError: the controller must be told the regimes of this bar, and was not.
         """
         decision, belief_NR = self._decide(observation_NO)
+        self._told = None
         hard = self.execution != "blended"
         weights_NK = decision.weights_BK
         if self.execution == "sampled":
@@ -207,6 +229,10 @@ class HierarchicalPolicy:
 class InjectedOptions:
     """Options that act by themselves, as outputs of the network's language.
 
+    They are asked without a memory, each bar as if it were an episode's first: what an option would
+    do is a function of the observation. What is not an action (not finite; of a list, not one of
+    its numbers) becomes outputs that are not finite, by which the option is known to have failed.
+
     Args:
         options: by number.
         network: whose other options learn.
@@ -223,25 +249,35 @@ class InjectedOptions:
         if sorted(options) != wanted:
             raise ValueError(f"injected: expected options {wanted}, found {sorted(options)}")
         self.options: Mapping[int, Policy] = dict(sorted(options.items()))
-        self._kind = kind
+        self._kind, self._network = kind, network
         self._shape = (network.num_options, network.outputs)
-        self._device = network.log_std.device
 
     def outputs(self, observation_NO: NDArray[np.float32]) -> Tensor | None:
-        """Outputs (N, K, D), zeros in the places of options that learn; None without any."""
+        """Outputs (N, K, D), zeros in the places of options that learn; None without any.
+
+        Raises:
+            ValueError: an option gave actions of another shape.
+        """
         if not self.options:
             return None
         found = np.zeros((len(observation_NO), *self._shape), np.float32)
+        discrete = self._kind == "categorical"
+        expected = (len(observation_NO), 1 if discrete else self._shape[1])
         for number, option in self.options.items():
             option.reset(len(observation_NO))
-            actions = np.asarray(option.act(observation_NO))
-            found[:, number] = self._certain(actions) if self._kind == "categorical" else actions
-        return torch.from_numpy(found).to(self._device)
+            actions = np.asarray(option.act(observation_NO), dtype=np.float64)
+            if actions.shape != expected:
+                raise ValueError(
+                    f"option {number}: expected actions {expected}, found {actions.shape}"
+                )
+            with np.errstate(over="ignore"):  # too large for single precision: not finite
+                found[:, number] = self._certain(actions) if discrete else actions
+        return torch.from_numpy(found).to(self._network.log_std.device)
 
     def _certain(self, chosen_N1: NDArray[np.float64]) -> NDArray[np.float32]:
         """Logits (N, D) of actions chosen from a list; not a number where the choice is not one."""
-        chosen_N = chosen_N1.reshape(-1)
-        sound_N = np.isfinite(chosen_N)
+        chosen_N = chosen_N1[:, 0]
+        sound_N = np.isin(chosen_N, np.arange(self._shape[1]))
         logits_ND = np.full((len(chosen_N), self._shape[1]), -_CERTAIN, np.float32)
         numbers_N = np.where(sound_N, chosen_N, 0.0).astype(np.int64)
         logits_ND[np.arange(len(chosen_N)), numbers_N] = _CERTAIN
