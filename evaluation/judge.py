@@ -24,10 +24,11 @@ from evaluation.baselines import (
 from evaluation.bootstrap import BootstrapConfig, Interval
 from evaluation.comparison import Comparison, compare
 from evaluation.ledger import Ledger
+from evaluation.option_result import OptionReport
 from evaluation.summary import MEASURES, mean_figures, measured_intervals
 from markets.atomic import whole_file
 
-__all__ = ["Evaluation", "EvaluationConfig", "finite", "judge"]
+__all__ = ["Evaluation", "EvaluationConfig", "finite", "judge", "save_options"]
 
 
 @pydantic_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -58,6 +59,8 @@ class Evaluation:
     """The judgement."""
     config: EvaluationConfig
     """How it was judged."""
+    options: OptionReport | None = None
+    """Who acted, and what options are worth; None where the agent is not made of options."""
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Mean figures on the test span by policy (`agent` and the baselines) and measure."""
@@ -78,6 +81,8 @@ class Evaluation:
     def save(self, folder: Path) -> None:
         """Write every ledger (`<split>/<policy>-<seed>.parquet`) and `metrics.json`.
 
+        Scores of options are written to `options.json`, if the agent is made of them.
+
         Args:
             folder: the run's folder for evaluations; made if it is missing.
 
@@ -95,6 +100,8 @@ class Evaluation:
         text = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
         with whole_file(folder / "metrics.json") as file:
             file.write(text.encode())
+        if self.options is not None:
+            save_options(folder, self.options)
 
     def to_dict(self) -> dict[str, Any]:
         """Verdict, differences, figures and their units, as JSON has them (null for undefined)."""
@@ -165,6 +172,18 @@ def judge(
         comparison=compare(later, baselines, earlier_baselines or None, settings.bootstrap),
         config=settings,
     )
+
+
+def save_options(folder: Path, report: OptionReport) -> None:
+    """Write the scores of options to `options.json`, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    document = finite({"seed": report.seed, **report.scores.to_dict()})
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
+    with whole_file(folder / "options.json") as file:
+        file.write(text.encode())
 
 
 def _flat(baselines: Mapping[str, Sequence[Ledger]]) -> list[Ledger]:

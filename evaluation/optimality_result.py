@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from evaluation.bootstrap import Interval
-from evaluation.judge import finite
+from evaluation.judge import finite, save_options
 from evaluation.optimality_scores import NEGLECTED, Earned, OptimalityConfig, Scores
 from evaluation.optimality_states import Slice, median_position
 from evaluation.optimality_statistics import mean_interval, optimality_ratio, undefined_because
+from evaluation.option_result import OptionReport
 from markets.atomic import whole_file
 from markets.synthetic.base import Information, RegimeView
 
@@ -118,6 +119,8 @@ class OptimalityEvaluation:
     """How it was measured."""
     slices: tuple[Slice, ...] = ()
     """Learned and optimal holdings over the state, of the seed `shown`."""
+    options: OptionReport | None = None
+    """Who acted, and what options are worth; None where the agent is not made of options."""
 
     @cached_property
     def shown(self) -> int:
@@ -261,6 +264,8 @@ class OptimalityEvaluation:
     def save(self, folder: Path) -> None:
         """Write `metrics.json`, `table.csv` and `episodes.parquet`, each whole or not at all.
 
+        Scores of options are written to `options.json`, if the agent is made of them.
+
         Args:
             folder: made if it is missing.
 
@@ -274,6 +279,8 @@ class OptimalityEvaluation:
             file.write(self.frame().to_csv(index=False, lineterminator="\n").encode())
         with whole_file(folder / "episodes.parquet") as file:
             self.episodes().to_parquet(file, index=False)
+        if self.options is not None:
+            save_options(folder, self.options)
 
     def to_dict(self) -> dict[str, Any]:
         """Verdict, table and checks, as JSON has them (null for undefined)."""
