@@ -111,7 +111,7 @@ def frozen_gate(model: OptionPPO) -> HierarchicalPolicy:
     return playing(model, network)
 
 
-def permuted(model: OptionPPO) -> Sequence[HierarchicalPolicy]:
+def permuted(model: OptionPPO) -> Sequence[Permuted]:
     """The agent with its options shifted cyclically, by each number but 0."""
     found = []
     for shift in range(1, model.policy.network.num_options):

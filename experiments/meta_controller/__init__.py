@@ -1,0 +1,1 @@
+"""How little can a controller disrupt, and what does it cost?"""

@@ -1,0 +1,1 @@
+"""Are options learned on two markets worth something on a third?"""
