@@ -120,6 +120,8 @@ class OptionSamples:
 
     def _v(self, bars: Tensor, account: Tensor, previous: Tensor) -> Tensor:
         net = self._net
+        if not bars.numel():  # no episode ended
+            return account.new_zeros(bars.shape)
         embedding, rows = net.critic_encoder.table(self._features_TC, bars.flatten())
         size = net.num_options
         flat = net.critic.state_values(
@@ -164,6 +166,8 @@ class OptionSamples:
 
     def _q(self, bars: Tensor, account: Tensor) -> Tensor:
         net = self._net
+        if not bars.numel():
+            return account.new_zeros(*bars.shape, net.num_options)
         embedding, rows = net.critic_encoder.table(self._features_TC, bars.flatten())
         flat = net.critic.option_values(embedding, rows, account.reshape(-1, net.account_size))
         return flat.view(*bars.shape, net.num_options)

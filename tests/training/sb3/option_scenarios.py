@@ -66,16 +66,16 @@ def market(num_bars: int = 120, num_assets: int = 2) -> MarketArrays:
 
 
 def make_env(
-    actions: Actions = "logits", lanes: int = LANES, num_bars: int = 120
+    actions: Actions = "logits", lanes: int = LANES, num_bars: int = 120, length: int = 5
 ) -> SimulatorVecEnv:
-    """Episodes of at most 5 bars, many of which end in ruin."""
+    """Episodes of at most `length` bars; many of 5 end in ruin, none of more."""
     action: Any = LevelsAction()
     if actions != "levels":
         action = SimplexAction(parametrisation=actions)
     config = TradingConfig(
         action=action,
         observation=ObservationConfig(kind="index", window=WINDOW),
-        episode=EpisodeConfig(length=5, ruin_fraction=0.985),
+        episode=EpisodeConfig(length=length, ruin_fraction=0.985 if length == 5 else 0.01),
     )
     arrays = market(num_bars, 1 if actions == "levels" else 2)
     return SimulatorVecEnv(Simulator(arrays, config, lanes, seed=3, autoreset="same_step"))
@@ -103,13 +103,14 @@ def make_learner(
     actions: Actions = "logits",
     lanes: int = LANES,
     num_bars: int = 120,
+    length: int = 5,
     injected: Mapping[int, Policy] | None = None,
     seed: int = 7,
     tensorboard_log: str | None = None,
     **agent: Any,
 ) -> OptionPPO:
     """A learner of 8 environments and rollouts of 16 steps, told of three regimes."""
-    env = make_env(actions, lanes, num_bars)
+    env = make_env(actions, lanes, num_bars, length)
     return OptionPPO(
         env,
         env.features,

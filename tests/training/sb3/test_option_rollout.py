@@ -286,3 +286,17 @@ def test_a_head_start_values_the_option_that_will_act() -> None:
             delta = reward + 0.99 * steps[step + 1] - steps[step]
             expected = delta + 0.99 * 0.95 * float(low[step + 1])
             assert float(low[step]) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_rollout_in_which_no_episode_ends(mode: Mode) -> None:
+    model = shaken(make_learner(mode, length=100))
+    model._setup_learn(1)
+    collect(model)
+    assert not model.rollout.done_TN.any()
+    batch, _ = samples(model)
+    reference = Reference(model)
+    with torch.no_grad():
+        for lane in (0, LANES - 1):
+            found = batch.advantages_B.view(STEPS, LANES)[:, lane].numpy()
+            np.testing.assert_allclose(found, reference.lane(lane, {})[0], atol=2e-5, rtol=1e-5)
