@@ -19,11 +19,14 @@ from evaluation.optimality_states import Slice
 
 __all__ = [
     "band_figure",
+    "contours",
     "figures",
+    "heat",
     "holdings_figure",
     "policy_figure",
     "policy_label",
     "ratio_figure",
+    "scale_bar",
 ]
 
 Array = NDArray[np.float64]
@@ -113,13 +116,13 @@ def policy_figure(parts: Sequence[Slice], additive: bool) -> Figure:  # noqa: FB
         drawn = (("Agent", part.learned_YX), ("Optimum", part.oracle_YX), ("Difference", gap_YX))
         for column, (name, values_YX) in enumerate(drawn):
             axes = figure.add_subplot(rows, 3, 3 * row + column + 1)
-            _heat(axes, part, values_YX, reach)
-            _contours(axes, part, values_YX, reach)
+            heat(axes, part, values_YX, reach)
+            contours(axes, part, values_YX, reach)
             title = f"{name}" if not part.title else f"{name}, {_lower(part.title)}"
             axes.set_title(title)
             _name_axes(axes, part, bottom=row == rows - 1, left=column == 0)
     _arrange(figure, inches, rows)
-    _scale(figure, reach, f"target holding, {unit}")
+    scale_bar(figure, reach, f"target holding, {unit}")
     return figure
 
 
@@ -142,12 +145,12 @@ def band_figure(parts: Sequence[Slice], additive: bool) -> Figure:  # noqa: FBT0
     reach = max(float(np.quantile(np.abs(trade_YX), 0.8)) for *_, trade_YX in drawn) or 1.0
     for number, (title, part, trade_YX) in enumerate(drawn):
         axes = figure.add_subplot(rows, columns, number + 1)
-        _heat(axes, part, trade_YX, reach)
+        heat(axes, part, trade_YX, reach)
         _draw_band(axes, part)
         axes.set_title(title)
         _name_axes(axes, part, bottom=number >= len(drawn) - columns, left=number % columns == 0)
     _arrange(figure, inches, rows)
-    _scale(figure, reach, f"bought (sold), {'units' if additive else 'weight'}")
+    scale_bar(figure, reach, f"bought (sold), {'units' if additive else 'weight'}")
     return figure
 
 
@@ -254,7 +257,8 @@ def _arrange(figure: Figure, inches: float, rows: int) -> None:
     )  # fmt: skip
 
 
-def _heat(axes: Axes, part: Slice, values_YX: Array, reach: float) -> None:
+def heat(axes: Axes, part: Slice, values_YX: Array, reach: float) -> None:
+    """Values over the state of a slice, blank at zero and strongest at `reach`."""
     half_x, half_y = ((axis[1] - axis[0]) / 2.0 for axis in (part.x_X, part.y_Y))
     extent = (part.x_X[0] - half_x, part.x_X[-1] + half_x,
               part.y_Y[0] - half_y, part.y_Y[-1] + half_y)  # fmt: skip
@@ -267,7 +271,7 @@ def _heat(axes: Axes, part: Slice, values_YX: Array, reach: float) -> None:
     axes.tick_params(length=0)
 
 
-def _contours(axes: Axes, part: Slice, values_YX: Array, reach: float) -> None:
+def contours(axes: Axes, part: Slice, values_YX: Array, reach: float) -> None:
     """The same levels in every panel, so that shapes can be compared."""
     levels = np.array([-0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75]) * reach
     inside = levels[(levels > values_YX.min()) & (levels < values_YX.max())]
@@ -300,7 +304,7 @@ def _name_axes(axes: Axes, part: Slice, *, bottom: bool, left: bool) -> None:
         axes.set_ylabel(part.y_label)
 
 
-def _scale(figure: Figure, reach: float, name: str) -> None:
+def scale_bar(figure: Figure, reach: float, name: str) -> None:
     """A colour scale of its own: matplotlib's is made of stripes that show in an SVG."""
     height = figure.get_figheight()
     axes = figure.add_axes((0.922, 0.5 - 0.8 / height, 0.013, 1.6 / height))
