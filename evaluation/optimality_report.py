@@ -15,7 +15,9 @@ from evaluation.bootstrap import Interval
 from evaluation.drawing import to_svg, write_pngs
 from evaluation.optimality_plots import figures, policy_label
 from evaluation.optimality_result import OptimalityEvaluation, Row
+from evaluation.option_drawing import page_svg
 from evaluation.pages import page_template
+from evaluation.report_options import OptionInputs, option_figures, option_words
 from markets.atomic import write_whole
 
 __all__ = [
@@ -44,6 +46,8 @@ class OptimalityInputs:
     """The command that makes this run again."""
     notes: Sequence[str] = ()
     """What a reader must know."""
+    options: OptionInputs | None = None
+    """Who acted in the account shown; None where the agent is not made of options."""
 
 
 def write_optimality_report(
@@ -62,17 +66,22 @@ def write_optimality_report(
     write_whole(path, render_optimality_report(evaluation, inputs))
 
 
-def write_optimality_figures(folder: Path, evaluation: OptimalityEvaluation) -> list[Path]:
+def write_optimality_figures(
+    folder: Path, evaluation: OptimalityEvaluation, options: OptionInputs | None = None
+) -> list[Path]:
     """Write the report's figures as PNG files on white, for trackers and documents.
 
     Args:
         folder: made if it is missing.
         evaluation: what is drawn.
+        options: who acted, if the agent is made of options.
 
     Returns:
-        The files, of those that this market has: ratio, policy, band, holdings.
+        The files, of those that this market has: ratio, policy, band, holdings; and those of
+        options (`option_figures`).
     """
-    return write_pngs(folder, figures(evaluation))
+    drawn = figures(evaluation)
+    return write_pngs(folder, drawn if options is None else drawn | option_figures(options))
 
 
 def render_optimality_report(
@@ -87,6 +96,11 @@ def render_optimality_report(
     found, shown = evaluation, inputs or OptimalityInputs()
     scale = _Scale.of(found)
     drawn = {name: Markup(_figure(draw, name)) for name, draw in figures(found).items()}  # noqa: S704 - our own SVG
+    if shown.options is not None:
+        drawn |= {
+            name: Markup(_plain_images(page_svg(draw, name=name)))  # noqa: S704 - likewise
+            for name, draw in option_figures(shown.options).items()
+        }
     seed = found.agents[found.shown]
     page = page_template("optimality.html.j2").render(
         found=found,
@@ -96,6 +110,7 @@ def render_optimality_report(
         notes=list(dict.fromkeys([*shown.notes, *found.notes])),
         tiles=_tiles(found, scale),
         figures=drawn,
+        options=None if shown.options is None else option_words(shown.options),
         reference=policy_label(f"oracle_{found.reference}"),
         level=f"{found.config.bootstrap.level:.0%}",
         policy_caption=_policy_caption(found),
@@ -116,8 +131,12 @@ def render_optimality_report(
 
 
 def _figure(draw: Callable[[], Figure], name: str) -> str:
+    return _plain_images(to_svg(draw, name=name))
+
+
+def _plain_images(element: str) -> str:
     # Equal images have equal ids, which nothing refers to and a page may not repeat.
-    return re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", to_svg(draw, name=name))
+    return re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", element)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,10 @@ def option_colours(count: int) -> list[str]:
 
 def short(name: str, most: int = 18) -> str:
     """A name that fits beside a figure; of "option 2 (momentum)" what tells most comes first."""
-    name = _KIND.sub(r"\2, \1", name)
+    kind = _KIND.match(name)
+    if kind is not None:
+        full = f"{kind[2]}, {kind[1]}"
+        name = full if len(full) <= most else kind[2]
     return name if len(name) <= most else name[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -15,10 +15,12 @@ from evaluation.comparison import POWER, Comparison, Difference
 from evaluation.drawing import to_svg, write_pngs
 from evaluation.judge import Evaluation
 from evaluation.ledger import Ledger
+from evaluation.option_drawing import page_svg
 from evaluation.pages import page_template
 from evaluation.plots import label
 from evaluation.regime_plots import regime_figure, regime_panels
 from evaluation.regime_summary import RegimeHistory
+from evaluation.report_options import OptionInputs, option_figures, option_words
 from evaluation.report_regimes import regime_words
 from evaluation.summary import MEASURES, Unit, format_figure, mean_figures, summarise
 from markets.atomic import write_whole
@@ -59,6 +61,8 @@ class ReportInputs:
     """What a reader must know."""
     regimes: RegimeHistory | None = None
     """What the agent saw of regimes; None where it saw none."""
+    options: OptionInputs | None = None
+    """Who acted in the account shown; None where the agent is not made of options."""
 
 
 def write_report(path: Path, inputs: ReportInputs) -> None:
@@ -75,7 +79,10 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
 
 
 def write_figures(
-    folder: Path, evaluation: Evaluation, regimes: RegimeHistory | None = None
+    folder: Path,
+    evaluation: Evaluation,
+    regimes: RegimeHistory | None = None,
+    options: OptionInputs | None = None,
 ) -> list[Path]:
     """Write the report's figures as PNG files on white, for trackers and documents.
 
@@ -83,13 +90,17 @@ def write_figures(
         folder: made if it is missing.
         evaluation: what is drawn.
         regimes: what the agent saw of regimes, if it did.
+        options: who acted, if the agent is made of options.
 
     Returns:
-        The files: equity, lead, differences, weights, costs; and regimes, where there are any.
+        The files: equity, lead, differences, weights, costs; and regimes, where there are any;
+        and those of options (`option_figures`).
     """
     figures = _figures(evaluation)
     if regimes is not None:
         figures["regimes"] = lambda: regime_figure(regimes)
+    if options is not None:
+        figures |= option_figures(options)
     return write_pngs(folder, figures)
 
 
@@ -106,6 +117,11 @@ def render_report(inputs: ReportInputs) -> str:
     if regimes is not None:
         figures["regimes"] = lambda: regime_panels(regimes)
     drawn = {name: Markup(to_svg(draw, name=name)) for name, draw in figures.items()}  # noqa: S704 - our own SVG
+    if inputs.options is not None:
+        drawn |= {
+            name: Markup(page_svg(draw, name=name))  # noqa: S704 - likewise
+            for name, draw in option_figures(inputs.options).items()
+        }
     page = page_template("report.html.j2").render(
         inputs=inputs,
         comparison=comparison,
@@ -123,6 +139,7 @@ def render_report(inputs: ReportInputs) -> str:
         seeds=_seed_rows(judged),
         shown_seed=shown.metadata.seed,
         regimes=None if regimes is None else regime_words(regimes),
+        options=None if inputs.options is None else option_words(inputs.options),
         monthly=_month_rows(monthly_returns(shown)),
         months=_MONTHS,
         facts=_facts(judged),

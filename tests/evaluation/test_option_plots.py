@@ -213,7 +213,8 @@ def test_colours_of_options() -> None:
 def test_names_that_do_not_fit_are_cut_at_their_end() -> None:
     assert short("option 2") == "option 2"
     assert short("option 2 (cash)") == "cash, option 2"
-    assert short("option 2 (inverse volatility)") == "inverse volatilit\N{HORIZONTAL ELLIPSIS}"
+    assert short("option 2 (inverse volatility)") == "inverse volatility"
+    assert short("option 2 (a run with a long name)", 8) == "a run w\N{HORIZONTAL ELLIPSIS}"
 
 
 def test_mean_targets_by_hand() -> None:
