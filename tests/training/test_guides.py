@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.usefixtures("packaged_features")
-@pytest.mark.parametrize(("guide", "blocks"), [("features", 6), ("regimes", 4)])
+@pytest.mark.parametrize(("guide", "blocks"), [("features", 6), ("regimes", 4), ("options", 2)])
 def test_the_blocks_of_a_guide_run(
     guide: str, blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +37,9 @@ def test_the_blocks_of_a_guide_run(
     if guide == "features":
         assert abs(names["row"].asset_TAF).max() > 0.0
         assert names["batch_TAF"].shape == (names["nasdaq"].num_bars, 1, 2)
+    elif guide == "options":
+        assert names["weights"].shape == (1, 3)
+        assert len(names["state"][0]) == 16
     else:
         assert 0.5 < names["value"]["hmm"] / names["value"]["oracle"] <= 1.05
         assert names["blended"].mean > 0.0
