@@ -35,6 +35,7 @@ _NETWORKS = (
 """About as many parameters of three experts, gate and terminations as the flat actor has."""
 _GATE = ("agent.meta_controller.terms.anchor=0.01", "agent.meta_controller.terms.anneal=false")
 """Without the anchor the gate gave one option everything on the Ornstein-Uhlenbeck market."""
+_LOOSE = ("agent.meta_controller.terms.anchor=0.0",)
 _SOFT = (*_NETWORKS, f"{_EXECUTION}.beta_max=1.0", f"{_EXECUTION}.initial_termination=0.9")
 _CAPPED = (*_NETWORKS, f"{_EXECUTION}.beta_max=0.22", f"{_EXECUTION}.initial_termination=0.1")
 ARMS: Final[dict[str, tuple[str, ...]]] = {
@@ -53,8 +54,9 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
         *_SOFT,
         f"~{_CONTROLLER}",
         f"+{_CONTROLLER}={{kind:free,hidden:[32]}}",
+        *_LOOSE,
     ),
-    "hard": ("agent=options", *_CAPPED, f"{_EXECUTION}.mode=hard"),
+    "hard": ("agent=options", *_CAPPED, *_LOOSE, f"{_EXECUTION}.mode=hard"),
     "fallback": ("agent=options", *_SOFT, f"~{_CONTROLLER}", f"+{_CONTROLLER}={{kind:fallback}}"),
     "oracle gate": ("agent=options", *_SOFT, f"~{_CONTROLLER}", f"+{_CONTROLLER}={{kind:oracle}}"),
 }
