@@ -5,12 +5,26 @@ import argparse
 SUMMARY = "judge a trained run out of sample against the baselines and write its report"
 EXAMPLES = """\
 perennial evaluate runs/NAME       # ledgers, metrics and report of a run, anew
-perennial evaluate latest          # the run that was started last"""
+perennial evaluate latest          # the run that was started last
+perennial evaluate latest --controller uniform    # its options, under another controller"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run", metavar="RUN", help="the run's folder, or `latest`")
+    parser.add_argument(
+        "--controller",
+        metavar="NAME",
+        help=(
+            "judge trained options under multiplicative_weights, fallback, uniform or fixed:K "
+            "instead; written to evaluation-NAME/, so that the run's own judgement is kept"
+        ),
+    )
+    parser.add_argument(
+        "--execution",
+        choices=("blended", "sampled", "mode"),
+        help="how the options act: all by their weights, one that is drawn, or the likeliest one",
+    )
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,10 +16,15 @@ from envs.simulator import Simulator
 from evaluation import metrics
 from evaluation.backtest import backtest
 from evaluation.judge import Evaluation, judge
+from evaluation.option_result import OptionReport
+from evaluation.option_scores import report_on_data
+from evaluation.plots import median_seed
 from evaluation.regime_summary import RegimeHistory
 from evaluation.report import ReportInputs, write_figures, write_report
+from evaluation.report_options import OptionInputs
 from features.pipeline import FeaturePipeline
 from meta_controller.beliefs import BeliefSource
+from meta_controller.policy import HierarchicalPolicy
 from regimes.config import RegimeConfig
 from training.config import TrainConfig
 from training.errors import ConfigError
@@ -27,7 +33,9 @@ from training.preparation import Prepared, keep_manifest, learner_env, prepare, 
 from training.record import RunRecord
 from training.regime_block import REGIMES
 from training.regime_view import view
+from training.sb3.option_config import OptionAgentConfig
 from training.tasks.foreign import Seen, require_same_account
+from training.tasks.option_reports import option_names, report_inputs
 from training.tasks.task import Result, Score
 
 
@@ -188,7 +196,7 @@ class DataTask:
         growth = float(metrics.log_returns(ledger.returns).mean())
         return Score("validation/log_growth_per_bar", growth)
 
-    def judge(self, agents: Mapping[int, Policy], folder: Path) -> Result:
+    def judge(self, agents: Mapping[int, Policy], folder: Path, into: str = "evaluation") -> Result:
         """Ledgers on validation and test span beside the baselines', figures, and the report."""
         prepared = self.prepared
         validation = prepared.split.validation
@@ -201,11 +209,36 @@ class DataTask:
             config=self.config.evaluation,
             data_sha256=prepared.manifest.sha256,
         )
-        target, regimes = folder / "evaluation", self._regimes(folder.name)
+        target, regimes = folder / into, self._regimes(folder.name)
+        evaluation = replace(evaluation, options=self._options(agents, evaluation, regimes))
         evaluation.save(target)
-        write_figures(target / "figures", evaluation, regimes)
-        write_report(target / "report.html", self._report_inputs(folder, evaluation, regimes))
+        inputs = self._report_inputs(folder, evaluation, regimes)
+        write_figures(target / "figures", evaluation, regimes, inputs.options)
+        write_report(target / "report.html", inputs)
         return Result(evaluation.comparison.verdict, _headline(evaluation))
+
+    def _options(
+        self,
+        agents: Mapping[int, Policy],
+        evaluation: Evaluation,
+        regimes: RegimeHistory | None,
+    ) -> OptionReport | None:
+        """Who acted, and what options are worth, of the median seed; None without options."""
+        seed, agent = median_seed(evaluation.agents).metadata.seed, self.config.agent
+        policy = agents[seed]
+        if not isinstance(policy, HierarchicalPolicy) or not isinstance(agent, OptionAgentConfig):
+            return None
+        named = regimes is not None and len(regimes.names) == len(policy.beliefs.columns)
+        return report_on_data(
+            policy,
+            self.prepared.market,
+            self._env,
+            self.prepared.split.test,
+            self.config.evaluation.bootstrap,
+            seed=seed,
+            names=option_names(agent.options),
+            regime_names=regimes.names if regimes is not None and named else (),
+        )
 
     def _regimes(self, label: str) -> RegimeHistory | None:
         """What the agents saw of regimes, named for people; None where they saw nothing."""
@@ -234,6 +267,19 @@ class DataTask:
             command=record.command,
             notes=[f"Look at the data: {warning}." for warning in warnings_of(prepared)],
             regimes=regimes,
+            options=self._option_inputs(evaluation.options),
+        )
+
+    def _option_inputs(self, report: OptionReport | None) -> OptionInputs | None:
+        agent = self.config.agent
+        if report is None or not isinstance(agent, OptionAgentConfig):
+            return None
+        return report_inputs(
+            report,
+            agent.meta_controller,
+            f"seed {report.seed}, test span",
+            self._env.action,
+            symbols=self.prepared.market.symbols,
         )
 
 

@@ -16,22 +16,33 @@ from agents.policy import Policy
 from envs.config import TradingConfig
 from envs.simulator import Simulator
 from envs.synthetic import Problem
-from evaluation.optimality import judge_optimality, measure, reference_of
+from evaluation.optimality import (
+    OptimalityEvaluation,
+    judge_optimality,
+    measure,
+    reference_of,
+)
 from evaluation.optimality_report import (
     OptimalityInputs,
     write_optimality_figures,
     write_optimality_report,
 )
+from evaluation.option_result import OptionReport
+from evaluation.option_scores import report_on_market
+from evaluation.report_options import OptionInputs
 from markets.atomic import write_whole
 from markets.manifest import ManifestError
 from markets.synthetic.base import Stream
 from markets.synthetic.chain import SyntheticMarketError
 from meta_controller.beliefs import BeliefSource
+from meta_controller.policy import HierarchicalPolicy
 from regimes.config import OracleRegime
 from training.config import TrainConfig, differences
 from training.errors import ConfigError
 from training.record import RunRecord
+from training.sb3.option_config import OptionAgentConfig
 from training.tasks.foreign import Seen, require_same_account
+from training.tasks.option_reports import option_names, report_inputs
 from training.tasks.task import PROVENANCE, Result, Score
 
 VALIDATION_SEED = 2**62
@@ -168,20 +179,53 @@ class MarketTask:
         earned = measure(policy, self.problem, settings).earned
         return Score("validation/value_per_bar", float(earned.discounted_E.mean()))
 
-    def judge(self, agents: Mapping[int, Policy], folder: Path) -> Result:
+    def judge(self, agents: Mapping[int, Policy], folder: Path, into: str = "evaluation") -> Result:
         """Optimality ratio beside oracles and rules, tables, plots and the report."""
         found = judge_optimality(agents, self.problem, self.config.evaluation.optimality)
-        target, record = folder / "evaluation", RunRecord.read(folder)
+        target, record = folder / into, RunRecord.read(folder)
+        found = replace(found, options=self._options(agents, found))
         found.save(target)
-        write_optimality_figures(target / "figures", found)
+        options = self._option_inputs(found)
+        write_optimality_figures(target / "figures", found, options)
         inputs = OptimalityInputs(
             title=folder.name,
             config_text=record.config_text,
             versions=record.versions,
             command=record.command,
+            options=options,
         )
         write_optimality_report(target / "report.html", found, inputs)
         return Result(f"{found.verdict} {found.evidence}", found.headline)
+
+    def _options(
+        self, agents: Mapping[int, Policy], found: OptimalityEvaluation
+    ) -> OptionReport | None:
+        """Who acted, and what options are worth, of the median seed; None without options."""
+        seed, agent = found.agents[found.shown].seed, self.config.agent
+        policy = agents[seed]
+        if not isinstance(policy, HierarchicalPolicy) or not isinstance(agent, OptionAgentConfig):
+            return None
+        return report_on_market(
+            policy,
+            self.problem,
+            self.config.evaluation.optimality,
+            seed=seed,
+            names=option_names(agent.options),
+            unit=found.unit,
+        )
+
+    def _option_inputs(self, found: OptimalityEvaluation) -> OptionInputs | None:
+        agent, report = self.config.agent, found.options
+        if report is None or not isinstance(agent, OptionAgentConfig):
+            return None
+        return report_inputs(
+            report,
+            agent.meta_controller,
+            f"seed {report.seed}, first episode",
+            self._env.action,
+            slices=found.slices,
+            additive=found.additive,
+        )
 
 
 def _document(problem: Problem) -> dict[str, Any]:

@@ -111,6 +111,6 @@ class Task(Protocol):
         """Judge a policy for the choice of checkpoints; None where nothing is kept for that."""
         ...
 
-    def judge(self, agents: Mapping[int, Policy], folder: Path) -> Result:
-        """Judge trained policies by seed, and write `evaluation/` into the run's folder."""
+    def judge(self, agents: Mapping[int, Policy], folder: Path, into: str = "evaluation") -> Result:
+        """Judge trained policies by seed, and write the folder ``into`` in the run's."""
         ...
