@@ -74,16 +74,20 @@ def by_seed(rows: Sequence[Row], figure: str, **wanted: object) -> dict[int, flo
     return dict(sorted(found.items()))
 
 
-def study_parser(description: str, *, steps: int, seeds: int) -> argparse.ArgumentParser:
+def study_parser(
+    description: str, *, steps: int, seeds: int, tables: bool = True
+) -> argparse.ArgumentParser:
     """The command line that the studies share.
 
     Args:
         description: the module's docstring.
         steps: of a training, unless told otherwise.
         seeds: how many, unless told otherwise.
+        tables: whether the study prints its own.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--table", action="store_true", help="print the tables and stop")
+    if tables:
+        parser.add_argument("--table", action="store_true", help="print the tables and stop")
     parser.add_argument("--steps", type=int, default=steps, help=f"of a training ({steps:,})")
     parser.add_argument("--seeds", type=int, default=seeds, help=f"0 .. SEEDS - 1 ({seeds})")
     parser.add_argument("--seed", type=int, action="append", help="only this one, of any number")
