@@ -19,7 +19,7 @@ from experiments.options_vs_flat.statistics import shares
 from experiments.options_vs_flat.tables import RIVAL, lines
 
 FIGURE = Path(__file__).with_name("shares.png")
-LOWEST = 0.6
+LOWEST = 0.7
 """Shares below are drawn here, as an arrow."""
 Found = Mapping[str, Mapping[int, float]]
 

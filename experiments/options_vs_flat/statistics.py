@@ -60,11 +60,10 @@ def paired(left: Mapping[int, float], right: Mapping[int, float]) -> Paired:
 
 
 def non_inferior(difference: Paired, margin: float = MARGIN) -> str:
-    """Whether an arm was shown to lose less than the margin: "yes", or "not shown" and why."""
-    if difference.pairs < ENOUGH:
-        return f"not shown ({difference.pairs} pairs)"
+    """Whether an arm was shown to lose less than the margin, and on how many pairs if on few."""
     if difference.interval.low > -margin:
-        return "yes"
+        few = difference.pairs < ENOUGH
+        return f"on {difference.pairs} of {ENOUGH} pairs" if few else "yes"
     worse = difference.interval.high < -margin
     return "no" if worse else "not shown (interval)"
 

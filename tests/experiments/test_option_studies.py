@@ -76,7 +76,7 @@ def test_non_inferiority_needs_pairs_and_margin() -> None:
         return non_inferior(paired(left, dict.fromkeys(range(count), 0.9)))
 
     assert words(30, -0.005) == "yes"
-    assert words(29, -0.005) == "not shown (29 pairs)"
+    assert words(29, -0.005) == "on 29 of 30 pairs"
     assert words(30, -0.1) == "no"
     assert words(30, -0.021) == "not shown (interval)"
 
@@ -118,9 +118,9 @@ def test_tables_of_made_rows(tmp_path: Path) -> None:
         "| flat", "| blended", "| hard", f"| {RIVAL}",
     ]  # fmt: skip
     assert (
-        "+0.010 [+0.010, +0.010] | not shown (3 pairs) | 0.0100 | 0.100 | 0.200 | 1.00" in text[3]
+        "+0.010 [+0.010, +0.010] | on 3 of 30 pairs | 0.0100 | 0.100 | 0.200 | 1.00" in text[3]
     )
-    assert "0.500 [0.500, 0.500] | 1 | -0.400 | not shown (1 pairs)" in text[5]
+    assert "0.500 [0.500, 0.500] | 1 | -0.400 | not shown (interval)" in text[5]
     assert "-0.010 [-0.010, -0.010] | 3 | reached" in hard_table(found, 10)
     assert by_seed(found, "share", arm="flat") == {0: 0.90, 1: 0.92, 2: 0.94}
     assert shares([0.0, 1.0, 1.0, 2.0]).estimate == pytest.approx(1.0)
