@@ -17,11 +17,12 @@ from envs.simulator import Simulator
 from envs.synthetic import Problem
 from evaluation.backtest import backtest
 from evaluation.briefing import Briefing
+from evaluation.ledger import Ledger
 from evaluation.optimality_scores import OptimalityConfig, episode_length
 from markets.synthetic.base import closes_of, regimes_of
 from meta_controller.policy import HierarchicalPolicy, Step
 
-__all__ = ["OptionHistory", "Recorder", "history_on_data", "history_on_market"]
+__all__ = ["OptionHistory", "Recorder", "history_of_ledger", "history_on_data", "history_on_market"]
 
 Array = NDArray[np.float64]
 
@@ -170,6 +171,29 @@ def history_on_data(
     """
     recorder = Recorder(policy)
     ledger = backtest(recorder, market, env, rows)
+    return history_of_ledger(recorder, ledger, market, names=names, regime_names=regime_names)
+
+
+def history_of_ledger(
+    recorder: Recorder,
+    ledger: Ledger,
+    market: MarketArrays,
+    *,
+    names: Sequence[str] = (),
+    regime_names: Sequence[str] = (),
+) -> OptionHistory:
+    """Who acted in a backtest that has been played.
+
+    Args:
+        recorder: who acted.
+        ledger: of the account that it kept.
+        market: the market.
+        names: of the options; none numbers them.
+        regime_names: of the belief's columns; none numbers them.
+
+    Raises:
+        ValueError: other numbers of names.
+    """
     bars = len(ledger.equity) - 1
     if ledger.closed.any():
         bars = int(np.argmax(ledger.closed)) - 1

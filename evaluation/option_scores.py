@@ -9,12 +9,14 @@ Dimensions: V variants, E episodes, T bars, K options, R regimes, N accounts.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from agents.policy import Policy
 from envs.config import ActionConfig, TradingConfig
 from envs.market_arrays import MarketArrays
 from envs.synthetic import Problem
@@ -27,11 +29,22 @@ from evaluation.bootstrap import (
     percentile_ends,
     stationary_indices,
 )
+from evaluation.ledger import Ledger
 from evaluation.optimality_scores import OptimalityConfig, Scores, measure
 from evaluation.optimality_statistics import mean_interval, redrawn_means
-from evaluation.option_history import OptionHistory, Recorder, history_on_data, history_on_market
+from evaluation.option_history import (
+    OptionHistory,
+    Recorder,
+    history_of_ledger,
+    history_on_market,
+)
 from evaluation.option_result import LimitPoint, OptionReport, OptionScores, Variant
-from evaluation.option_variants import limited, variants
+from evaluation.option_variants import (
+    constant_side_by_side,
+    limited,
+    limited_side_by_side,
+    variants,
+)
 from meta_controller.controllers import Fixed, Uniform
 from meta_controller.policy import HierarchicalPolicy
 
@@ -41,12 +54,14 @@ Array = NDArray[np.float64]
 
 LIMITS: Final = (0.02, 0.05, 0.1, 0.22, 0.5, 1.0)
 """Values of beta_max on the curve."""
+_Figures = Callable[[], dict[str, float]]
+"""Figures of a `LimitPoint` that has been played."""
 EPISODES: Final = 256
 """Episodes of a synthetic market that every variant plays, at most."""
 
 
 class _Tracer(Recorder):
-    """Keeps, of all accounts, what executed weights tell.
+    """Keeps besides, of all accounts, what executed weights tell.
 
     Args:
         policy: who acts.
@@ -62,38 +77,40 @@ class _Tracer(Recorder):
         super().reset(num_envs)
         self._before_NK: Array | None = None
         self._moved: list[Array] = []
-        self._traded: list[float] = []
-        self._usage_K, self._bars = np.zeros(self.policy.network.num_options), 0
+        self._traded: list[Array] = []
+        self._usage_NK = np.zeros((num_envs, self.policy.network.num_options))
+        self._bars = 0
 
     def act(self, observation_NO: NDArray[np.float32]) -> Array:
-        """Act, and keep what changed."""
-        actions_ND = self.policy.act(observation_NO)
+        """Act, and keep how it came about and what changed."""
+        actions_ND = super().act(observation_NO)
         step = self.policy.last
         assert step is not None  # noqa: S101 - it has just acted
         weights_NK = step.weights_NK.cpu().numpy().astype(np.float64)
-        self._usage_K += weights_NK.mean(axis=0)
+        self._usage_NK += weights_NK
         self._bars += 1
         if self._before_NK is not None:
             change_NK = weights_NK - self._before_NK
             self._moved.append(0.5 * np.abs(change_NK).sum(axis=1))
             share_NKA = holdings_share(step.option_NKD, self._action)
             moved_NA = np.einsum("nk,nka->na", change_NK, share_NKA)
-            self._traded.append(float(0.5 * np.abs(moved_NA).sum(axis=1).mean()))
+            self._traded.append(0.5 * np.abs(moved_NA).sum(axis=1))
         self._before_NK = weights_NK
         return actions_ND
 
-    def figures(self) -> dict[str, float]:
-        """Figures of a `LimitPoint`; nan where an episode has one bar."""
-        usage_K = self._usage_K / self._bars
+    def figures(self, lanes: slice = slice(None)) -> dict[str, float]:
+        """Figures of a `LimitPoint`, of some of the accounts; nan where an episode has one bar."""
+        usage_K = self._usage_NK[lanes].mean(axis=0) / self._bars
         entropy = -float((usage_K * np.log(np.maximum(usage_K, 1e-12))).sum())
         options = len(usage_K)
-        moved = np.concatenate(self._moved) if self._moved else np.full(1, np.nan)
+        moved = np.stack(self._moved)[:, lanes] if self._moved else np.full(1, np.nan)
+        traded = np.stack(self._traded)[:, lanes] if self._traded else np.full(1, np.nan)
         return {
             "churn": float(moved.mean()),
             "disruption_p99": float(np.quantile(moved, 0.99)),
             "disruption_max": float(moved.max()),
             "usage_entropy": entropy / np.log(options) if options > 1 else 1.0,
-            "holdings_disruption": float(np.mean(self._traded)) if self._traded else np.nan,
+            "holdings_disruption": float(traded.mean()),
         }
 
 
@@ -149,11 +166,15 @@ def report_on_market(
     settings = replace(settings, episodes=min(settings.episodes, EPISODES))
     history = history_on_market(policy, problem, settings, names=names)
     action, bootstrap = problem.trading().action, settings.bootstrap
-    others = variants(policy)
-    agent = measure(policy, problem, settings)
-    played = {name: measure(each, problem, settings) for name, each in others.items()}
-    traced = {beta: _Tracer(limited(policy, beta), action) for beta in LIMITS if _moves(policy)}
-    curve = {beta: measure(tracer, problem, settings) for beta, tracer in traced.items()}
+    own = _Tracer(policy, action)
+    agent = measure(own, problem, settings)
+    played = {name: measure(each, problem, settings) for name, each in variants(policy).items()}
+    traced, curve = {}, {}
+    for beta in _limits_of(policy):
+        same = _is_own(policy, beta)
+        tracer = own if same else _Tracer(limited(policy, beta), action)
+        traced[beta] = tracer.figures
+        curve[beta] = agent if same else measure(tracer, problem, settings)
     judge = _Judge(
         lambda values_E: mean_interval(values_E[None], bootstrap),
         lambda left_E, right_E: mean_interval((left_E - right_E)[None], bootstrap),
@@ -205,17 +226,11 @@ def report_on_data(  # noqa: PLR0913 - one optional name for each axis
         names: of the options.
         regime_names: of the belief's columns.
     """
-    history = history_on_data(policy, market, env, rows, names=names, regime_names=regime_names)
-    others = variants(policy)
-    traced = {beta: _Tracer(limited(policy, beta), env.action) for beta in LIMITS if _moves(policy)}
-    runs = [Run(name="agent", policy=policy)]
-    runs += [Run(name=name, policy=each) for name, each in others.items()]
-    runs += [Run(name=f"limit_{beta}", policy=tracer) for beta, tracer in traced.items()]
-    ledgers = backtest_many(runs, market, env, rows)
-    growth = {
-        run.name: metrics.log_returns(np.asarray(lanes[0].returns, dtype=np.float64))
-        for run, lanes in zip(runs, ledgers, strict=True)
-    }
+    played = _play_on_data(policy, market, env, rows)
+    growth, figures = played.growth, played.figures
+    history = history_of_ledger(
+        played.recorder, played.ledger, market, names=names, regime_names=regime_names
+    )
     agent_T = growth["agent"]
     redrawn = _Redrawn(agent_T, bootstrap or BootstrapConfig())
     judge = _Judge(redrawn.mean, lambda left_T, right_T: redrawn.mean(left_T - right_T))
@@ -234,10 +249,67 @@ def report_on_data(  # noqa: PLR0913 - one optional name for each axis
         agent_R=by_regime("agent"),
         alone_KR=tuple(by_regime(f"fixed_{option}") for option in options),
         share_R=tuple(float((regime_T == r).mean()) for r in range(regimes)),
-        variants=_variants({name: growth[name] for name in others}, agent_T, judge),
-        limits=_limits(traced, {b: growth[f"limit_{b}"] for b in traced}, agent_T, judge),
+        variants=_variants({name: growth[name] for name in played.variants}, agent_T, judge),
+        limits=_limits(figures, {b: growth[_name(b)] for b in figures}, agent_T, judge),
     )
     return OptionReport(seed, history, scores)
+
+
+@dataclass(frozen=True)
+class _Played:
+    """Backtests of an agent and of everything that it is compared with."""
+
+    recorder: Recorder
+    ledger: Ledger
+    growth: Mapping[str, Array]
+    """Log growth of each bar (T,), by name."""
+    variants: tuple[str, ...]
+    figures: Mapping[float, _Figures]
+
+
+def _play_on_data(
+    policy: HierarchicalPolicy, market: MarketArrays, env: TradingConfig, rows: tuple[int, int]
+) -> _Played:
+    """Play all of them at once; those with the same networks share a policy, an account each."""
+    own, others = _Tracer(policy, env.action), variants(policy)
+    names, constants = constant_side_by_side(policy)
+    plays: list[tuple[tuple[str, ...], Policy]] = [(("agent",), own), (names, constants)]
+    plays += [((name,), each) for name, each in others.items() if name not in names]
+    betas = _limits_of(policy)
+    apart = tuple(beta for beta in betas if not _is_own(policy, beta))
+    limits = _Tracer(limited_side_by_side(policy, apart), env.action)
+    if apart:
+        plays.append((tuple(map(_name, apart)), limits))
+    runs = [Run(name=group[0], policy=each, lanes=len(group)) for group, each in plays]
+    ledgers = backtest_many(runs, market, env, rows)
+    growth = {
+        name: metrics.log_returns(np.asarray(ledger.returns, dtype=np.float64))
+        for (group, _), lanes in zip(plays, ledgers, strict=True)
+        for name, ledger in zip(group, lanes, strict=True)
+    }
+    figures: dict[float, _Figures] = {}
+    for beta in betas:
+        if beta in apart:
+            lane = apart.index(beta)
+            figures[beta] = partial(limits.figures, slice(lane, lane + 1))
+        else:
+            figures[beta], growth[_name(beta)] = own.figures, growth["agent"]
+    return _Played(own, ledgers[0][0], growth, tuple(others), figures)
+
+
+def _name(beta: float) -> str:
+    return f"limit_{beta}"
+
+
+def _limits_of(policy: HierarchicalPolicy) -> tuple[float, ...]:
+    """Limits on disruption that are worth playing."""
+    return LIMITS if _moves(policy) else ()
+
+
+def _is_own(policy: HierarchicalPolicy, beta: float) -> bool:
+    """Whether the agent itself acts under a limit."""
+    controller = policy.network.controller
+    return controller.learns and bool(controller.beta_max == beta)
 
 
 def _moves(policy: HierarchicalPolicy) -> bool:
@@ -253,16 +325,16 @@ def _variants(played: Mapping[str, Array], agent: Array, judge: _Judge) -> tuple
 
 
 def _limits(
-    traced: Mapping[float, _Tracer], played: Mapping[float, Array], agent: Array, judge: _Judge
+    traced: Mapping[float, _Figures], played: Mapping[float, Array], agent: Array, judge: _Judge
 ) -> tuple[LimitPoint, ...]:
     return tuple(
         LimitPoint(
             beta_max=beta,
-            **tracer.figures(),
+            **figures(),
             value=judge.value(played[beta]),
             gain=judge.gain(played[beta], agent),
         )
-        for beta, tracer in traced.items()
+        for beta, figures in traced.items()
     )
 
 

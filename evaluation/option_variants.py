@@ -4,10 +4,12 @@ Each variant is a policy of its own: networks are copied before they are changed
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from meta_controller.config import (
     ControllerConfig,
@@ -18,9 +20,17 @@ from meta_controller.config import (
     UniformController,
 )
 from meta_controller.controllers import Controller, Fixed, GatedController, make_controller
+from meta_controller.hierarchy import OptionActorCritic
 from meta_controller.policy import Execution, HierarchicalPolicy
 
-__all__ = ["EXECUTIONS", "limited", "under", "variants"]
+__all__ = [
+    "EXECUTIONS",
+    "constant_side_by_side",
+    "limited",
+    "limited_side_by_side",
+    "under",
+    "variants",
+]
 
 EXECUTIONS: Final[tuple[Execution, ...]] = ("blended", "sampled", "mode")
 
@@ -56,6 +66,48 @@ def limited(policy: HierarchicalPolicy, beta_max: float) -> HierarchicalPolicy:
     twin = _copy(policy)
     twin.network.controller.beta_max = twin.network.controller.constant = beta_max
     return twin
+
+
+def limited_side_by_side(policy: HierarchicalPolicy, limits: Sequence[float]) -> HierarchicalPolicy:
+    """As `limited`, an account for each of the limits."""
+    twin = _copy(policy)
+    controller, device = twin.network.controller, twin.network.log_std.device
+    controller.beta_max = controller.constant = torch.tensor(limits, device=device)[:, None]
+    return twin
+
+
+def constant_side_by_side(policy: HierarchicalPolicy) -> tuple[tuple[str, ...], HierarchicalPolicy]:
+    """What weighs options alike in every bar, an account each, and the accounts' names.
+
+    The same as the `variants` of these names.
+    """
+    twin, options = under(policy, UniformController()), policy.network.num_options
+    device = policy.network.log_std.device
+    even_1K = torch.full((1, options), 1.0 / options, device=device)
+    weights_NK = torch.cat([torch.eye(options, device=device), even_1K])
+    twin.network.controller = _Constant(twin.network, weights_NK)
+    twin.reset(0)
+    return (*(f"fixed_{option}" for option in range(options)), "uniform"), twin
+
+
+class _Constant(Controller):
+    """Weights that never change, of each account its own.
+
+    Args:
+        network: whose execution and fallback it takes over.
+        weights_NK: a row for each account.
+    """
+
+    def __init__(self, network: OptionActorCritic, weights_NK: Tensor) -> None:
+        super().__init__(network.meta.execution, network.controller.fallback)
+        self._weights_NK = weights_NK
+
+    def propose(
+        self, fallback_BK: Tensor, deviation_BK: Tensor | None, memory_BK: Tensor | None
+    ) -> Tensor:
+        """The account's own."""
+        del fallback_BK, deviation_BK, memory_BK
+        return self._weights_NK
 
 
 def variants(policy: HierarchicalPolicy) -> dict[str, HierarchicalPolicy]:

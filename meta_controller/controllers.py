@@ -45,8 +45,8 @@ class Controller(nn.Module):
         super().__init__()
         self.fallback = fallback
         self.num_options = fallback.num_options
-        self.beta_max = execution.beta_max
-        self.constant = execution.beta_max if execution.capped else 1.0
+        self.beta_max: float | Tensor = execution.beta_max
+        self.constant: float | Tensor = execution.beta_max if execution.capped else 1.0
 
     def gate_half(self, embedding_UE: Tensor) -> Tensor:
         """The market's share of the gate's first layer; nothing without a gate."""
@@ -72,7 +72,7 @@ class Controller(nn.Module):
 
     def termination(self, logits_BK: Tensor) -> Tensor:
         """beta, (B, K): probability that each option ends."""
-        return torch.full_like(logits_BK, self.constant)
+        return self.constant * torch.ones_like(logits_BK)
 
     def start(self, num_envs: int) -> Tensor | None:
         """Memory of fresh accounts (N, K); None without a memory."""

@@ -7,12 +7,19 @@ import pytest
 import torch
 
 from envs.config import ObservationConfig, SimplexAction, TradingConfig
+from evaluation.backtest import Run, backtest, backtest_many
 from evaluation.bootstrap import BootstrapConfig
 from evaluation.judge import finite
 from evaluation.optimality import OptimalityConfig, measure
 from evaluation.option_result import words_of
 from evaluation.option_scores import LIMITS, holdings_share, report_on_data, report_on_market
-from evaluation.option_variants import limited, under, variants
+from evaluation.option_variants import (
+    constant_side_by_side,
+    limited,
+    limited_side_by_side,
+    under,
+    variants,
+)
 from meta_controller.config import (
     FallbackController,
     FixedController,
@@ -147,6 +154,36 @@ def test_on_data_regimes_are_the_likeliest_ones() -> None:
     same = next(point for point in scores.limits if point.beta_max == 0.22)
     assert same.gain.estimate == 0.0
     assert len(scores.limits) == len(LIMITS)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_accounts_side_by_side_are_those_of_policies_apart(learns: bool) -> None:
+    market = make_market()
+    policy = gated() if learns else under(gated(), FallbackController())
+    names, constants = constant_side_by_side(policy)
+    together = [
+        Run(name="constants", policy=constants, lanes=len(names)),
+        Run(name="limits", policy=limited_side_by_side(policy, LIMITS), lanes=len(LIMITS)),
+    ]
+    found = [each for lanes in backtest_many(together, market, TRADING, ROWS) for each in lanes]
+    apart = [variants(policy)[name] for name in names] + [limited(policy, b) for b in LIMITS]
+    for ledger, each in zip(found, apart, strict=True):
+        alone = backtest(each, market, TRADING, ROWS)
+        np.testing.assert_allclose(ledger.weights, alone.weights, atol=1e-6)
+        np.testing.assert_allclose(ledger.equity, alone.equity, rtol=1e-6)
+    assert len({ledger.equity[-1] for ledger in found}) == len(found)
+
+
+def test_limits_on_data_are_told_account_by_account() -> None:
+    report = report_on_data(gated(), make_market(), TRADING, ROWS, BootstrapConfig(resamples=100))
+    for point in report.scores.limits:
+        assert 0.0 < point.churn <= point.disruption_max <= point.beta_max + 1e-6
+    largest = [point.disruption_max for point in report.scores.limits]
+    assert largest == sorted(set(largest))
+    own = next(point for point in report.scores.limits if point.beta_max == 0.22)
+    history = report.history
+    moved_T = 0.5 * np.abs(np.diff(history.weights_TK, axis=0)).sum(axis=1)
+    assert own.churn == pytest.approx(moved_T.mean())
 
 
 def test_one_option_has_nothing_to_permute() -> None:
