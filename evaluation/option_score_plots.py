@@ -145,7 +145,7 @@ def curve_figure(points: Sequence[CurvePoint], *, cap: float | None, unit: str) 
         axes.text(
             cap,
             1.015,
-            f"trained with β_max = {cap:g}",
+            f"allowed in training, β_max = {cap:g}",
             transform=axes.get_xaxis_transform(),
             ha="center",
             va="bottom",
@@ -225,13 +225,13 @@ def ablations_figure(gaps: Mapping[str, Interval], *, unit: str) -> Figure:
         axes.text(1.015, place, text, transform=axes.get_yaxis_transform(), va="center",
                   fontsize=9, color=COLOURS["ink" if apart else "muted"])  # fmt: skip
     axes.axvline(0.0, color=COLOURS["ink"], linewidth=0.9, zorder=0.9)
-    axes.set_yticks(range(len(names)), [short(name, 28) for name in names])
+    axes.set_yticks(range(len(names)), [short(name, 46) for name in names])
     axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(f"less the agent as it is, {prefix}{unit}")
-    axes.set_title("What changes would add or take away", x=-0.362)
+    axes.set_title("What changes would add or take away", x=-0.65)
     bare(axes)
-    figure.subplots_adjust(left=0.222, right=0.835, top=1.0 - 0.36 / height, bottom=0.52 / height)
+    figure.subplots_adjust(left=0.33, right=0.835, top=1.0 - 0.36 / height, bottom=0.52 / height)
     return figure

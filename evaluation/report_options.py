@@ -293,11 +293,11 @@ def _of_ablations(inputs: OptionInputs) -> list[str]:
     unknown = [name for name in unknown if name not in better]
     told = []
     if better:
-        told.append(f"It would do better, beyond the interval, with: {', '.join(better)}.")
+        told.append(f"It would do better, beyond the interval, with: {'; '.join(better)}.")
     if unknown:
         told.append(
             "It does not do worse, beyond the interval, with: "
-            f"{', '.join(unknown)}. What these take away adds nothing that can be seen here."
+            f"{'; '.join(unknown)}. What these take away adds nothing that can be seen here."
         )
     return told
 

@@ -348,7 +348,7 @@ def test_the_curve_has_every_limit_the_hard_agent_and_the_cap() -> None:
     assert [text for text in told if text.startswith("β_max")] == [
         f"β_max {cap:g}" for cap in limits
     ]
-    assert "trained with β_max = 0.22" in told
+    assert "allowed in training, β_max = 0.22" in told
     diamonds = [line for line in panel.get_lines() if line.get_marker() == "D"]
     assert [float(np.asarray(line.get_xdata())[0]) for line in diamonds] == [1.0]
     box, page = panel.get_tightbbox(), figure.bbox
