@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from agents.encoder import EncoderConfig, MarketEncoder, NoEncoder
 from agents.networks import FusionHead, make_encoder
+from agents.recurrence import RecurrentUnit
 
 _FROZEN = ConfigDict(extra="forbid")
 Widths = tuple[Annotated[int, Field(ge=1)], ...]
@@ -79,6 +80,10 @@ class OptionNetworkConfig:
     """Widths of an expert network; none makes it linear. Not read for `heads`."""
     linear_path: bool = False
     """Add a linear map of all inputs to the outputs of each learned option."""
+    recurrent: Annotated[int, Field(ge=0)] = 0
+    """Units M of a gated recurrent unit over what is observed, whose state is carried from bar to
+    bar beside the weights; options, gate and critic see it. 0 = none. Gradients reach one bar back
+    only (`agents.recurrence`)."""
     critic_hidden: Annotated[Widths, Field(min_length=1)] = (64, 64)
     """Widths of the critic."""
     critic_encoder: Literal["own", "shared"] = "own"
@@ -170,6 +175,8 @@ class OptionNetwork(nn.Module):
         h = trunk(z, account);  beta_k = beta_max sigmoid(b_k(h)) for all K options
         mu_k = head_k(h), or a network's of its own, for the L learned ones
 
+    With a recurrent unit, account means [account, m] where m = unit(z, account, m before).
+
     Args:
         config: sizes.
         num_features: features C of a bar; 0 = everything is in the account.
@@ -204,9 +211,13 @@ class OptionNetwork(nn.Module):
         )
         self.embedding = config.encoder.embedding if num_features else 0
         heads = len(learned) * outputs if config.experts == "heads" else 0
+        self.cell: RecurrentUnit | None = None
+        if config.recurrent:
+            self.cell = RecurrentUnit(self.embedding, account_size, config.recurrent, generator)
+        state_size = account_size + config.recurrent
         self.trunk = FusionHead(
             self.embedding,
-            account_size,
+            state_size,
             config.hidden,
             heads + num_options,
             output_gain=config.output_gain,
@@ -220,7 +231,7 @@ class OptionNetwork(nn.Module):
         if learned and (own or config.linear_path):
             self.bank = ExpertBank(
                 self.embedding,
-                account_size,
+                state_size,
                 hidden=config.expert_hidden if own else (),
                 outputs=outputs,
                 num_experts=len(learned),
@@ -234,13 +245,35 @@ class OptionNetwork(nn.Module):
 
     def halves(self, embedding_UE: Tensor) -> tuple[Tensor, ...]:
         """The market's share of the first layers, for each of U bars."""
-        trunk = self.trunk.market_half(embedding_UE)
-        return (trunk,) if self.bank is None else (trunk, self.bank.market_half(embedding_UE))
+        parts = (self.trunk, self.bank, self.cell)
+        return tuple(part.market_half(embedding_UE) for part in parts if part is not None)
+
+    def remember(
+        self, halves: tuple[Tensor, ...], rows_B: Tensor, account_BP: Tensor, hidden_BM: Tensor
+    ) -> Tensor:
+        """States (B, M) of the recurrent unit after the bars, from those before.
+
+        Raises:
+            ValueError: states of another shape.
+        """
+        assert self.cell is not None  # noqa: S101 - asked for when it was made
+        expected = (len(account_BP), self.cell.hidden_size)
+        if hidden_BM.shape != expected:
+            raise ValueError(
+                f"hidden: expected {expected} of the recurrent unit, found {tuple(hidden_BM.shape)}"
+            )
+        return self.cell.from_market_half(halves[-1], rows_B, account_BP, hidden_BM)
 
     def from_halves(
         self, halves: tuple[Tensor, ...], rows_B: Tensor, account_BP: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Outputs (B, L, D) of the learned options and logits (B, K) of the terminations."""
+        """Outputs (B, L, D) of the learned options and logits (B, K) of the terminations.
+
+        Args:
+            halves: result of ``halves``.
+            rows_B: row of the halves for each sample, int64.
+            account_BP: account state of each sample, and after it what `remember` gave.
+        """
         joined = self.trunk.from_market_half(halves[0], rows_B, account_BP)
         head, logits_BK = torch.split(joined, [self.heads, self.num_options], dim=1)
         parts = []

@@ -159,7 +159,7 @@ def _fresh(policy: HierarchicalPolicy, controller: ControllerConfig) -> Controll
         num_options=network.num_options,
         num_regimes=seen,
         embedding=network.options.embedding,
-        account_size=network.account_size,
+        account_size=network.state_size,
         generator=torch.Generator().manual_seed(0),
     )
     made.beta_max = network.controller.beta_max

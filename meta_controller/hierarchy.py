@@ -1,6 +1,7 @@
 """The hierarchical networks: options, controller and critic, and the decision that they make.
 
-Dimensions: B samples, K options of which L learn, D outputs, R regimes, U bars, P account.
+Dimensions: B samples, K options of which L learn, D outputs, R regimes, U bars, P account, M units
+of a recurrent unit.
 """
 
 import math
@@ -47,6 +48,8 @@ class Inputs(NamedTuple):
     """Outputs of the options that do not learn (anything in the places of those that do)."""
     memory_B: Tensor | None = None
     """What the controller remembers, if it does."""
+    hidden_BM: Tensor | None = None
+    """State of the recurrent unit before, if there is one; not read where an episode begins."""
 
 
 class Decision(NamedTuple):
@@ -68,6 +71,8 @@ class Decision(NamedTuple):
     """Outputs of every option; zeros where it failed."""
     failed_BK: Tensor | None
     """Options whose outputs are not finite; None where that was not asked."""
+    hidden_BM: Tensor | None = None
+    """State of the recurrent unit after it; None without one."""
 
 
 class OptionActorCritic(nn.Module):
@@ -107,6 +112,8 @@ class OptionActorCritic(nn.Module):
         execution = meta.execution
         self.config, self.meta = network, meta
         self.num_features, self.account_size = num_features, account_size
+        self.recurrent = network.recurrent
+        self.state_size = account_size + network.recurrent
         self.num_options, self.num_regimes, self.outputs = len(options), num_regimes, outputs
         learned = tuple(k for k, each in enumerate(options) if isinstance(each, LearnedOption))
         odds = execution.initial_termination / (execution.beta_max - execution.initial_termination)
@@ -126,13 +133,13 @@ class OptionActorCritic(nn.Module):
             num_options=len(options),
             num_regimes=num_regimes,
             embedding=self.options.embedding,
-            account_size=account_size,
+            account_size=self.state_size,
             generator=generator,
         )
         self.critic = OptionCritic(
             network,
             num_features,
-            account_size,
+            self.state_size,
             num_options=len(options),
             state_value=execution.mode != "hard",
             option_values=execution.mode != "blended",
@@ -173,6 +180,20 @@ class OptionActorCritic(nn.Module):
         used = [*(own.parameters() if own is not None else ())]
         return used + [p for head in heads if head is not None for p in head.parameters()]
 
+    def blank(self, rows: int) -> Tensor | None:
+        """States of the recurrent unit where episodes begin, zeros (rows, M); None without one."""
+        return self.log_std.new_zeros(rows, self.recurrent) if self.recurrent else None
+
+    def joined(self, account: Tensor, hidden: Tensor | None) -> Tensor:
+        """[account, state of the recurrent unit] (..., P + M); the account alone without one.
+
+        The critic sees the state before the bar, which is stored: its loss trains no unit.
+        """
+        if not self.recurrent:
+            return account
+        assert hidden is not None  # noqa: S101 - whoever acts carries it
+        return torch.cat([account, hidden], dim=-1)
+
     def halves(self, embedding_UE: Tensor) -> Halves:
         """The market's share of the first layers of options and gate."""
         return Halves(self.options.halves(embedding_UE), self.controller.gate_half(embedding_UE))
@@ -191,11 +212,16 @@ class OptionActorCritic(nn.Module):
             inputs: what it depends on beside the market.
             isolate: take the weight of options whose outputs are not finite, as is always done
                 where some are injected.
+
+        Raises:
+            ValueError: there is a recurrent unit, and its state before is missing or misshapen.
         """
         controller = self.controller
-        learned_BLD, logits_BK = self.options.from_halves(halves.options, rows_B, inputs.account_BP)
+        hidden_BM = self._remember(halves, rows_B, inputs)
+        state_BP = self.joined(inputs.account_BP, hidden_BM)
+        learned_BLD, logits_BK = self.options.from_halves(halves.options, rows_B, state_BP)
         outputs_BKD = self.options.assemble(learned_BLD, inputs.injected_BKD)
-        deviation_BK = controller.deviation(halves.gate, rows_B, inputs.account_BP)
+        deviation_BK = controller.deviation(halves.gate, rows_B, state_BP)
         fallback_BK = controller.fallback(inputs.belief_BR)
         proposal_BK = controller.propose(fallback_BK, deviation_BK, inputs.memory_B)
         termination_BK = controller.termination(logits_BK)
@@ -220,4 +246,17 @@ class OptionActorCritic(nn.Module):
             deviation_BK,
             outputs_BKD,
             failed_BK,
+            hidden_BM,
         )
+
+    def _remember(self, halves: Halves, rows_B: Tensor, inputs: Inputs) -> Tensor | None:
+        """State of the recurrent unit after the bars, from zeros where an episode begins."""
+        if not self.recurrent:
+            return None
+        if inputs.hidden_BM is None:
+            raise ValueError(
+                f"hidden: expected {(len(rows_B), self.recurrent)} of the recurrent unit, found "
+                "none"
+            )
+        before_BM = inputs.hidden_BM.masked_fill(inputs.first_B[:, None], 0.0)
+        return self.options.remember(halves.options, rows_B, inputs.account_BP, before_BM)

@@ -39,7 +39,7 @@ class Step:
 
 
 class HierarchicalPolicy:
-    """Trained networks as a `Policy` that remembers its weights.
+    """Trained networks as a `Policy` that remembers its weights, and its recurrent unit's state.
 
     The market is encoded once, when the policy is made; later changes of the network are not seen.
 
@@ -105,6 +105,7 @@ class HierarchicalPolicy:
         self._first_N = torch.ones(num_envs, dtype=torch.bool, device=self._device)
         self._weights_NK = torch.zeros(num_envs, self.network.num_options, device=self._device)
         self._memory = self.network.controller.start(num_envs)
+        self._hidden = self.network.blank(num_envs)
         self._generator = torch.Generator().manual_seed(self._seed)
         self._told = None
 
@@ -162,6 +163,7 @@ class HierarchicalPolicy:
             option_N = weights_NK.argmax(dim=1)
             executed_NK = one_hot_rows(option_N, weights_NK) if hard else weights_NK
         self._first_N = torch.zeros_like(self._first_N)
+        self._hidden = decision.hidden_BM
         outputs_NKD = decision.outputs_BKD
         output_ND = (
             choose(outputs_NKD, option_N) if hard else blend(outputs_NKD, executed_NK, self.kind)
@@ -203,6 +205,7 @@ class HierarchicalPolicy:
             hard,
             self.injected.outputs(observation_NO),
             self._memory,
+            self._hidden,
         )
         return network.decide(self._halves, bars_N, inputs, isolate=True), belief_NR
 

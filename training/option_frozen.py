@@ -129,6 +129,11 @@ def _fill(net: nn.Module, snapshot: Snapshot) -> None:
 
 def _require_memoryless(agent: OptionAgentConfig) -> None:
     controller, execution = agent.meta_controller.controller, agent.meta_controller.execution
+    if agent.policy.recurrent:
+        raise ConfigError(
+            "expected an agent that decides each bar by itself, found a recurrent unit of "
+            f"{agent.policy.recurrent} (policy.recurrent), which remembers the bars before"
+        )
     if controller.kind in MEMORYLESS and execution.mode != "hard" and not execution.capped:
         return
     capped = ", capped" if execution.capped else ""

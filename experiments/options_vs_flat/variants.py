@@ -82,7 +82,7 @@ def under(model: OptionPPO, controller: ControllerConfig) -> HierarchicalPolicy:
         num_options=network.num_options,
         num_regimes=network.num_regimes,
         embedding=network.options.embedding,
-        account_size=network.account_size,
+        account_size=network.state_size,
         generator=torch.Generator(),
     )
     return playing(model, network)

@@ -63,6 +63,9 @@ class OptionSampler:
         self._halves, self._first_bar = self._encode(env.rows)
         self._first_N = torch.as_tensor(started_N, device=self._device)
         self._carried_NK = rollout.carried_NK.to(self._device)
+        self._hidden_NM: Tensor | None = None
+        if self._net.recurrent:
+            self._hidden_NM = rollout.carried_hidden_NM.to(self._device)
         self._draw(generator)
 
     def sample(self, step: int) -> NDArray[Any]:
@@ -76,7 +79,7 @@ class OptionSampler:
         self._keep(step, decision, chance_NK, executed_NK, belief_NR)
         if injected_NKD is not None:
             rollout.injected_TNKD[step].copy_(injected_NKD)
-        self._carried_NK = executed_NK
+        self._carried_NK, self._hidden_NM = executed_NK, decision.hidden_BM
         output_ND = blend(decision.outputs_BKD, executed_NK, self._policy.blend_kind)
         actions = self._act(step, output_ND, executed_NK)
         if rollout.spreads:
@@ -91,7 +94,13 @@ class OptionSampler:
         injected = self._policy.injected.outputs(self._rollout.observation_SNO[step])
         belief_NR = self._belief(bars_N, account_NP)
         inputs = Inputs(
-            account_NP, belief_NR, self._carried_NK, self._first_N, self._hard_N, injected
+            account_NP,
+            belief_NR,
+            self._carried_NK,
+            self._first_N,
+            self._hard_N,
+            injected,
+            hidden_BM=self._hidden_NM,
         )
         if self._halves is None:
             embedding, rows = self._net.encoder.table(self._features_TC, bars_N)
@@ -135,6 +144,11 @@ class OptionSampler:
         rollout.belief_TNR[step].copy_(belief_NR)
         rollout.termination_TNK[step].copy_(decision.termination_BK)
         rollout.carried_NK.copy_(executed_NK)
+        if decision.hidden_BM is not None and self._hidden_NM is not None:
+            before_NM = self._hidden_NM.masked_fill(self._first_N[:, None], 0.0)
+            rollout.hidden_TNM[step].copy_(before_NM)
+            rollout.hidden_after_TNM[step].copy_(decision.hidden_BM)
+            rollout.carried_hidden_NM.copy_(decision.hidden_BM)
         if step == rollout.num_steps - 1:
             rollout.outputs_NKD.copy_(decision.outputs_BKD)
         if rollout.hard:

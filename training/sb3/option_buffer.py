@@ -45,6 +45,8 @@ class OptionBatch(NamedTuple):
     """P(o | s, o', a) of every option; (B, 0) where only the one that acted is trained."""
     option_log_prob_BK: Tensor
     """Log probability of the action under every option alone; (B, 0) likewise."""
+    hidden_BM: Tensor
+    """State of the recurrent unit before, zeros where an episode began; (B, 0) without one."""
 
     def take(self, index: Tensor) -> Self:
         """The rows ``index``, copied into contiguous tensors."""
@@ -70,6 +72,7 @@ class OptionRollout(Rollout):
         injects: whether some options do not learn.
         hard: the first so many lanes hold one option at a time.
         spreads: whether the log probability of an action is kept for every option.
+        recurrent: units M of the recurrent unit; 0 = none.
     """
 
     num_options: int
@@ -78,6 +81,7 @@ class OptionRollout(Rollout):
     injects: bool
     hard: int
     spreads: bool
+    recurrent: int = 0
     previous_TNK: Tensor = field(init=False)
     """Weights before the step; the fallback's where an episode began."""
     chance_TNK: Tensor = field(init=False)
@@ -95,6 +99,12 @@ class OptionRollout(Rollout):
     """Outputs of every option in the last step."""
     carried_NK: Tensor = field(init=False)
     """Weights after the last step that was played: where the next begins."""
+    hidden_TNM: Tensor = field(init=False)
+    """State of the recurrent unit before the step; zeros where an episode began."""
+    hidden_after_TNM: Tensor = field(init=False)
+    """The same after it."""
+    carried_hidden_NM: Tensor = field(init=False)
+    """The same after the last step that was played."""
     forced: bool = field(init=False, default=False)
     """Whether the options of the likeliest regimes acted alone (the head start)."""
     failures_K: Tensor = field(init=False)
@@ -115,6 +125,9 @@ class OptionRollout(Rollout):
         self.termination_TNK = torch.zeros(*shape, self.num_options)
         self.outputs_NKD = torch.zeros(self.num_envs, self.num_options, self.outputs)
         self.carried_NK = torch.zeros(self.num_envs, self.num_options)
+        self.hidden_TNM = torch.zeros(*shape, self.recurrent)
+        self.hidden_after_TNM = torch.zeros(*shape, self.recurrent)
+        self.carried_hidden_NM = torch.zeros(self.num_envs, self.recurrent)
         self.failures_K = torch.zeros(self.num_options, dtype=torch.int64)
 
     def diagnose(self, beta_max: float) -> dict[str, float]:

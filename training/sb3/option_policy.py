@@ -28,7 +28,8 @@ class OptionPolicy(MarketPolicy):
     """``OptionActorCritic`` behind SB3's interface, for index observations.
 
     SB3's calls without a state (``forward``, ``evaluate_actions``) act as at the beginning of an
-    episode. ``predict`` takes and returns the weights (N, K) as its state.
+    episode. ``predict`` takes and returns the weights (N, K) as its state, and after them the state
+    (N, M) of the recurrent unit if there is one.
 
     Args:
         observation_space: [bar, account].
@@ -108,10 +109,26 @@ class OptionPolicy(MarketPolicy):
         """Whether one option acts at a time."""
         return self.meta.execution.mode == "hard"
 
-    def decide(self, obs: Tensor, weights_NK: Tensor, first_N: Tensor, *, hard: bool) -> Decision:
+    def decide(
+        self,
+        obs: Tensor,
+        weights_NK: Tensor,
+        first_N: Tensor,
+        *,
+        hard: bool,
+        hidden_NM: Tensor | None = None,
+    ) -> Decision:
         """Decide in N states of which the weights before are known.
 
+        Args:
+            obs: observations (N, O).
+            weights_NK: weights before; not read where an episode begins.
+            first_N: whether an episode begins.
+            hard: whether one option acts at a time.
+            hidden_NM: state of the recurrent unit before, if there is one.
+
         Raises:
+            ValueError: there is a recurrent unit, and no state of it or a misshapen one.
             RuntimeError: the controller must be told the true regimes, which no observation holds.
         """
         net = self.network
@@ -129,15 +146,14 @@ class OptionPolicy(MarketPolicy):
             first_N,
             torch.full_like(first_N, hard),
             self.injected.outputs(obs.cpu().numpy()),
+            hidden_BM=hidden_NM,
         )
         return net.decide(net.halves(embedding), rows, inputs, isolate=True)
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """Distribution of the actions at the beginning of an episode."""
         obs = flat_tensor(obs)
-        first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
-        empty = torch.zeros(len(obs), self.network.num_options, device=obs.device)
-        decision = self.decide(obs, empty, first, hard=self.holds)
+        decision = self._begin(obs)
         output = blend(decision.outputs_BKD, decision.weights_BK, self.blend_kind)
         if isinstance(self.action_dist, DiagGaussianDistribution):
             log_std = decision.weights_BK @ self.network.log_std
@@ -148,15 +164,21 @@ class OptionPolicy(MarketPolicy):
         """State values (B, 1) at the beginning of an episode."""
         obs = flat_tensor(obs)
         net = self.network
-        first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
-        empty = torch.zeros(len(obs), net.num_options, device=obs.device)
         bars, account = self.split(obs)
-        decision = self.decide(obs, empty, first, hard=self.holds)
+        state = net.joined(account, net.blank(len(obs)))
+        decision = self._begin(obs)
         embedding, rows = net.critic_encoder.table(self.features, bars)
         if net.critic.state_value is None:
-            values = net.critic.option_values(embedding, rows, account)
+            values = net.critic.option_values(embedding, rows, state)
             return (decision.weights_BK * values).sum(dim=1, keepdim=True)
-        return net.critic.state_values(embedding, rows, account, decision.previous_BK)[:, None]
+        return net.critic.state_values(embedding, rows, state, decision.previous_BK)[:, None]
+
+    def _begin(self, obs: Tensor) -> Decision:
+        """Decide at the beginning of episodes."""
+        net = self.network
+        first = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
+        empty = torch.zeros(len(obs), net.num_options, device=obs.device)
+        return self.decide(obs, empty, first, hard=self.holds, hidden_NM=net.blank(len(obs)))
 
     @torch.no_grad()
     def predict(
@@ -170,7 +192,8 @@ class OptionPolicy(MarketPolicy):
 
         Args:
             observation: (N, O), or (O,) of a single environment.
-            state: weights (N, K) of the call before; None = episodes begin.
+            state: what the call before returned: weights (N, K), and with a recurrent unit its
+                state (N, M); None = episodes begin.
             episode_start: lanes whose episode begins.
             deterministic: mean actions of the blend, or in hard execution of the likeliest option
                 of the chain's distribution; otherwise both are drawn from torch's generator.
@@ -181,14 +204,9 @@ class OptionPolicy(MarketPolicy):
         """
         tensor, vectorised = self.obs_to_tensor(observation)
         assert isinstance(tensor, Tensor)  # noqa: S101 - observations are flat
-        count, options = len(tensor), self.network.num_options
-        weights = np.zeros((count, options), np.float32) if state is None else state[0]
-        first = np.ones(count, np.bool_) if state is None else np.zeros(count, np.bool_)
-        if weights.shape != (count, options):
-            raise ValueError(
-                f"state: expected weights ({count}, {options}) of accounts and options, "
-                f"found {weights.shape}"
-            )
+        count = len(tensor)
+        weights, *hidden = self._state(count, state)
+        first = np.full(count, state is None)
         if episode_start is not None:
             first = first | np.asarray(episode_start, dtype=np.bool_).reshape(-1)
         hard = self.holds
@@ -197,11 +215,31 @@ class OptionPolicy(MarketPolicy):
             torch.as_tensor(weights, device=tensor.device),
             torch.as_tensor(first, device=tensor.device),
             hard=hard,
+            hidden_NM=torch.as_tensor(hidden[0], device=tensor.device) if hidden else None,
         )
         output, carried = self._execute(decision, hard=hard, deterministic=deterministic)
         actions = self._finish(output, carried, deterministic=deterministic)
-        after = (carried.cpu().numpy(),)
+        after: tuple[NDArray[Any], ...] = (carried.cpu().numpy(),)
+        if decision.hidden_BM is not None:
+            after = (*after, decision.hidden_BM.cpu().numpy())
         return (actions if vectorised else actions[0]), after
+
+    def _state(self, count: int, state: tuple[NDArray[Any], ...] | None) -> list[NDArray[Any]]:
+        """Weights, and the recurrent unit's state if there is one; zeros for none."""
+        net = self.network
+        shapes = {"weights": (count, net.num_options)}
+        if net.recurrent:
+            shapes["hidden"] = (count, net.recurrent)
+        if state is None:
+            return [np.zeros(shape, np.float32) for shape in shapes.values()]
+        found = [np.shape(part) for part in state]
+        if found != list(shapes.values()):
+            wanted = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(
+                f"state: expected {wanted} of accounts and options, found "
+                f"{', '.join(map(str, found)) or 'nothing'}"
+            )
+        return list(state)
 
     def _execute(
         self, decision: Decision, *, hard: bool, deterministic: bool

@@ -117,6 +117,7 @@ class OptionPPO(MarketPPO):
             injects=net.injects,
             hard=self._hard_lanes(),
             spreads=self.agent.meta_controller.terms.all_options > 0.0,
+            recurrent=net.recurrent,
         )
 
     def _hard_lanes(self) -> int:
@@ -133,7 +134,7 @@ class OptionPPO(MarketPPO):
         return lanes
 
     def identity(self) -> dict[str, str]:
-        """Options, gate, execution and actions."""
+        """Options, gate, execution, actions and memory."""
         net, controller = self.policy.network, self.agent.meta_controller.controller
         gate = f"{controller.kind} over {net.num_regimes} regimes"
         return super().identity() | {
@@ -143,6 +144,7 @@ class OptionPPO(MarketPPO):
             "execution": self.agent.meta_controller.execution.mode,
             "gate": gate if net.controller.learns else "none",
             "blend": self.policy.blend_kind,
+            "recurrent": str(net.recurrent),
         }
 
     def make_sampler(self) -> OptionSampler:  # type: ignore[override]  # the same face
@@ -157,12 +159,17 @@ class OptionPPO(MarketPPO):
         )
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """The weights after the last step."""
-        return {"weights": self.rollout.carried_NK.numpy()}
+        """The weights after the last step, and the recurrent unit's state if there is one."""
+        memory = {"weights": self.rollout.carried_NK.numpy()}
+        if self.policy.network.recurrent:
+            memory["hidden"] = self.rollout.carried_hidden_NM.numpy()
+        return memory
 
     def load_memory(self, memory: Mapping[str, NDArray[Any]]) -> None:
         """Continue from the result of `memory`."""
         self.rollout.carried_NK.copy_(torch.from_numpy(memory["weights"]))
+        if self.policy.network.recurrent:
+            self.rollout.carried_hidden_NM.copy_(torch.from_numpy(memory["hidden"]))
 
     def samples(self) -> tuple[OptionBatch, Tensor]:  # type: ignore[override]  # more columns
         """The rollout as samples with advantages, and the critic's values (B,) of them."""

@@ -46,6 +46,10 @@ class OptionSamples:
         device = features_TC.device
         self._bars_SN, self._account_SNP = rollout.split(rollout.observation_SNO, device)
         self._finals = rollout.split(rollout.final_observations(), device)
+        # What the critic sees: the account, and the recurrent unit's state before if there is one.
+        self._state_SNP = self._account_SNP
+        if net.recurrent:
+            self._remember()
         self._done_TN = torch.from_numpy(rollout.done_TN).to(device)
         self._terminated_TN = torch.from_numpy(rollout.terminated_TN).to(device)
         self._rewards_TN = torch.from_numpy(rollout.rewards_TN).to(device) * reward_scale
@@ -64,6 +68,15 @@ class OptionSamples:
             levels, values[:, lanes] = self._held(lanes)
             advantages[:, lanes], choices[:, lanes] = levels.low_TN, levels.high_TN
         return self._collect(advantages, advantages + values, choices), values.flatten()
+
+    def _remember(self) -> None:
+        """Join the recurrent unit's states to the accounts, in the rollout and beyond it."""
+        rollout, net, device = self._rollout, self._net, self._features_TC.device
+        # Where an episode ended in the last step the row is not read: its final state's value is.
+        hidden_SNM = torch.cat([rollout.hidden_TNM, rollout.hidden_after_TNM[-1:]]).to(device)
+        self._state_SNP = net.joined(self._account_SNP, hidden_SNM)
+        hidden_EM = rollout.hidden_after_TNM[torch.from_numpy(rollout.done_TN)].to(device)
+        self._finals = (self._finals[0], net.joined(self._finals[1], hidden_EM))
 
     def _empty(self) -> Tensor:
         return torch.zeros_like(self._rewards_TN)
@@ -96,6 +109,7 @@ class OptionSamples:
             injected_BKD=flat(rollout.injected_TNKD),
             share_BK=share_BK,
             option_log_prob_BK=option_log_prob_BK,
+            hidden_BM=flat(rollout.hidden_TNM),
         )
 
     # -- blended lanes ------------------------------------------------------------------------
@@ -105,7 +119,7 @@ class OptionSamples:
         done_TN = self._done_TN[:, lanes]
         # Where an episode began in the last step the row is not read: its final state's value is.
         previous_SNK = torch.cat([self._previous_TNK, self._executed_TNK[-1:]])[:, lanes]
-        values_SN = self._v(self._bars_SN[:, lanes], self._account_SNP[:, lanes], previous_SNK)
+        values_SN = self._v(self._bars_SN[:, lanes], self._state_SNP[:, lanes], previous_SNK)
         ended, weights_EK = self._final_rows(lanes)
         finals_E = self._v(self._finals[0][ended], self._finals[1][ended], weights_EK)
         advantages_TN = generalised_advantages(
@@ -118,14 +132,14 @@ class OptionSamples:
         )
         return advantages_TN, values_SN[:-1]
 
-    def _v(self, bars: Tensor, account: Tensor, previous: Tensor) -> Tensor:
+    def _v(self, bars: Tensor, state: Tensor, previous: Tensor) -> Tensor:
         net = self._net
         if not bars.numel():  # no episode ended
-            return account.new_zeros(bars.shape)
+            return state.new_zeros(bars.shape)
         embedding, rows = net.critic_encoder.table(self._features_TC, bars.flatten())
         size = net.num_options
         flat = net.critic.state_values(
-            embedding, rows, account.reshape(-1, net.account_size), previous.reshape(-1, size)
+            embedding, rows, state.reshape(-1, net.state_size), previous.reshape(-1, size)
         )
         return flat.view(bars.shape)
 
@@ -135,15 +149,15 @@ class OptionSamples:
         """Advantages of both levels, and values q(s, o) (T, n), of the lanes."""
         rollout = self._rollout
         done_TN, executed_TNK = self._done_TN[:, lanes], self._executed_TNK[:, lanes]
-        bars_SN, account_SNP = self._bars_SN[:, lanes], self._account_SNP[:, lanes]
-        value_SNK = self._q(bars_SN, account_SNP)
+        bars_SN, state_SNP = self._bars_SN[:, lanes], self._state_SNP[:, lanes]
+        value_SNK = self._q(bars_SN, state_SNP)
         chosen_TN = (value_SNK[:-1] * executed_TNK).sum(dim=2)
         chance_TNK = rollout.chance_TNK.to(value_SNK.device)[:, lanes]
         arrival_TN = (chance_TNK * value_SNK[:-1]).sum(dim=2)
-        beyond_N = self._arrival(bars_SN[-1], account_SNP[-1], executed_TNK[-1], value_SNK[-1])
+        beyond_N = self._arrival(bars_SN[-1], state_SNP[-1], executed_TNK[-1], value_SNK[-1])
         ended, weights_EK = self._final_rows(lanes)
-        bars_E, account_EP = self._finals[0][ended], self._finals[1][ended]
-        finals_E = self._arrival(bars_E, account_EP, weights_EK, self._q(bars_E, account_EP))
+        bars_E, state_EP = self._finals[0][ended], self._finals[1][ended]
+        finals_E = self._arrival(bars_E, state_EP, weights_EK, self._q(bars_E, state_EP))
         arrival_SN = torch.cat([arrival_TN, beyond_N[None]])
         levels = option_advantages(
             charged(self._rewards_TN[:, lanes], self._switched(lanes), self._switch_cost()),
@@ -164,22 +178,23 @@ class OptionSamples:
         held_TN = (self._executed_TNK * self._previous_TNK)[:, lanes].sum(dim=2) > 0.5
         return ~held_TN & ~self._rollout.first_TN.to(held_TN.device)[:, lanes]
 
-    def _q(self, bars: Tensor, account: Tensor) -> Tensor:
+    def _q(self, bars: Tensor, state: Tensor) -> Tensor:
         net = self._net
         if not bars.numel():
-            return account.new_zeros(*bars.shape, net.num_options)
+            return state.new_zeros(*bars.shape, net.num_options)
         embedding, rows = net.critic_encoder.table(self._features_TC, bars.flatten())
-        flat = net.critic.option_values(embedding, rows, account.reshape(-1, net.account_size))
+        flat = net.critic.option_values(embedding, rows, state.reshape(-1, net.state_size))
         return flat.view(*bars.shape, net.num_options)
 
     def _arrival(
-        self, bars_E: Tensor, account_EP: Tensor, held_EK: Tensor, value_EK: Tensor
+        self, bars_E: Tensor, state_EP: Tensor, held_EK: Tensor, value_EK: Tensor
     ) -> Tensor:
         """v_high(s, o) (E,) of states that are not in the rollout, the option o before held."""
         net = self._net
         if not len(bars_E):
             return value_EK.new_zeros(0)
         embedding, rows = net.encoder.table(self._features_TC, bars_E)
+        account_EP, hidden_EM = torch.split(state_EP, [net.account_size, net.recurrent], dim=1)
         inputs = Inputs(
             account_EP,
             self._beliefs.read(self._features_TC, bars_E, account_EP),
@@ -187,6 +202,7 @@ class OptionSamples:
             torch.zeros(len(bars_E), dtype=torch.bool, device=bars_E.device),
             torch.ones(len(bars_E), dtype=torch.bool, device=bars_E.device),
             value_EK.new_zeros(len(bars_E), net.num_options, net.outputs) if net.injects else None,
+            hidden_BM=hidden_EM,
         )
         decision = net.decide(net.halves(embedding), rows, inputs)
         chance = decision.weights_BK

@@ -50,8 +50,9 @@ class OptionObjective:
     """Losses of the networks on a batch.
 
     Blended rows have one clipped surrogate of the action under w, recomputed from the stored
-    weights before with present parameters (one step deep). Rows that hold one option have two: of
-    the action given the option, and of the option given the one before.
+    weights before with present parameters (one step deep), as the recurrent unit's state is from
+    the stored one before. Rows that hold one option have two: of the action given the option, and
+    of the option given the one before.
 
     Args:
         net: options, controller and critic.
@@ -103,6 +104,7 @@ class OptionObjective:
             batch.first_B,
             batch.hard_B,
             batch.injected_BKD if net.injects else None,
+            hidden_BM=batch.hidden_BM,
         )
         decision = net.decide(net.halves(embedding), rows, inputs)
         loss, stats = self._action_loss(batch, decision)
@@ -232,11 +234,12 @@ class OptionObjective:
 
     def _value(self, batch: OptionBatch, embedding: Tensor, rows: Tensor) -> tuple[Tensor, Stats]:
         critic = self._net.critic
+        state = self._net.joined(batch.account_BP, batch.hidden_BM)
         parts = []
         if self._blends:
-            parts.append(critic.state_values(embedding, rows, batch.account_BP, batch.previous_BK))
+            parts.append(critic.state_values(embedding, rows, state, batch.previous_BK))
         if self._holds:
-            value_BK = critic.option_values(embedding, rows, batch.account_BP)
+            value_BK = critic.option_values(embedding, rows, state)
             parts.append((value_BK * batch.executed_BK).sum(dim=1))
         values = parts[0] if len(parts) == 1 else torch.where(batch.hard_B, parts[1], parts[0])
         error = squared_value_error(values, batch.returns_B)
