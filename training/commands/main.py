@@ -15,6 +15,7 @@ from training.commands import (
     data,
     doctor,
     evaluate,
+    explain,
     features,
     regimes,
     runs,
@@ -52,7 +53,7 @@ class Verb:
 
 VERBS = tuple(
     Verb(module.__name__.rpartition(".")[2], module)
-    for module in (train, evaluate, data, features, regimes, cache, doctor, ui, sync, runs)
+    for module in (train, evaluate, explain, data, features, regimes, cache, doctor, ui, sync, runs)
 )
 
 
