@@ -1,5 +1,6 @@
 """Jobs of agents made of options: trained, killed and gone on with, judged again alike."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -9,15 +10,26 @@ import pytest
 import torch
 import yaml
 
+from evaluation.option_scores import LIMITS
 from perennial import main
+from tests.evaluation.option_policies import Always
 from tests.training.test_job import start, wait_for
 from tests.training.test_market_job import document
 from training.checkpoint import CheckpointStore, load
+from training.errors import ConfigError
+from training.evaluate import Instead
 from training.status import read_status
 
 OPTIONS = "agent=options"
 SMALL = ("debug=tiny", "seeds=1", "device=cpu", "threads=1")
-MARKET = ("market=garleanu_pedersen", OPTIONS, *SMALL)
+SHORT = (
+    "evaluation.optimality.length=40",
+    "evaluation.optimality.episodes=16",
+    "evaluation.optimality.bootstrap.resamples=100",
+)
+MARKET = ("market=garleanu_pedersen", "market.world.regime=belief", OPTIONS, *SMALL, *SHORT)
+PLAIN = frozenset({"option_weights", "option_switches", "option_scores", "option_curve"})
+"""Figures that every agent made of options has."""
 
 
 def store(folder: Path) -> CheckpointStore:
@@ -50,6 +62,81 @@ def test_a_run_is_judged_and_its_options_are_recorded(finished: Path) -> None:
     # Of the update before: Stable-Baselines3 writes its log between a rollout and its update.
     assert [entry.step for entry in history] == [2048, 3072, 4096]
     assert all(0.0 <= entry.value <= 1.0 + 1e-6 for entry in history)
+
+
+def require_options(folder: Path, *figures: str, regimes: int) -> None:
+    """The judgement holds scores of three options, a section of the report, and figures."""
+    found = document(folder, "evaluation/options.json")
+    text = json.dumps(found)
+    assert all(f'"{name}"' in text for name in ("fixed_0", "uniform", "gate_frozen", "shift_2"))
+    scores = found.get("scores", found)
+    assert scores["names"] == ["option 0", "option 1", "option 2"]
+    assert len(scores["regime_names"]) == len(scores["agent_R"]) == regimes
+    assert len(scores["alone_KR"]) == 3
+    assert [point["beta_max"] for point in scores["limits"]] == list(LIMITS)
+    assert ">Options</h2>" in (folder / "evaluation" / "report.html").read_text()
+    drawn = {path.stem for path in (folder / "evaluation" / "figures").glob("option_*.png")}
+    assert drawn == PLAIN | {"option_ablations", *figures}
+
+
+def test_the_judgement_tells_who_acted_and_what_options_are_worth(finished: Path) -> None:
+    require_options(finished, "option_states", regimes=3)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_options_are_judged_under_other_controllers_beside_the_runs_own(finished: Path) -> None:
+    before = files(finished / "evaluation")
+    own = document(finished, "evaluation/options.json")
+    names = ["fallback", "multiplicative_weights", "fixed:1"]
+    judged = {}
+    for name in names:
+        assert main(["evaluate", str(finished), "--controller", name]) == 0
+        folder = f"evaluation-{name.replace(':', '-')}"
+        judged[name] = document(finished, f"{folder}/options.json")
+        assert (finished / folder / "report.html").is_file()
+    assert main(["evaluate", str(finished), "--execution", "mode"]) == 0
+    judged["mode"] = document(finished, "evaluation-mode/options.json")
+    # Judged as the agent, each is what it is beside the agent that was trained.
+    for name, judgement in judged.items():
+        variant = own["variants"][name.replace("fixed:", "fixed_")]
+        assert judgement["agent"]["estimate"] == pytest.approx(
+            variant["value"]["estimate"], abs=1e-9
+        )
+    assert len({judgement["agent"]["estimate"] for judgement in judged.values()}) == 4
+    assert files(finished / "evaluation") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--controller", "fixed:3"), "--controller: controller.option: expected one of 0 .. 2"),
+        (("--controller", "best"), "or fixed:K, found 'best'"),
+        (("--controller", "fixed:one"), "or fixed:K, found 'fixed:one'"),
+    ],
+)
+def test_controllers_that_there_are_not_are_refused(
+    finished: Path, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {path.name for path in finished.iterdir()}
+    assert main(["evaluate", str(finished), *words]) == 2
+    assert told in capsys.readouterr().err
+    assert {path.name for path in finished.iterdir()} == folders
+
+
+def test_a_flat_agent_has_no_controller_to_replace() -> None:
+    flat = Always(0.0)
+    with pytest.raises(ConfigError, match="expected a run of an agent made of options"):
+        Instead.read("uniform", None).applied(flat)
+    with pytest.raises(ConfigError, match="expected a run of an agent made of options"):
+        Instead.read(None, "mode").applied(flat)
+    assert Instead.read(None, None).applied(flat) is flat
 
 
 def test_judging_again_gives_the_same_bytes(finished: Path) -> None:
@@ -103,6 +190,7 @@ def test_on_recorded_data_the_belief_of_a_detector_is_followed(tmp_path: Path) -
     identity = load(latest).trainer["identity"]
     assert identity["gate"] == "residual over 3 regimes"
     assert identity["execution"] == "alternate"
+    require_options(folder, "option_targets", regimes=3)
     before = (folder / "evaluation" / "report.html").read_bytes()
     assert main(["evaluate", str(folder)]) == 0
     assert (folder / "evaluation" / "report.html").read_bytes() == before
