@@ -34,7 +34,7 @@ from training.record import RunRecord
 from training.regime_block import REGIMES
 from training.regime_view import view
 from training.sb3.option_config import OptionAgentConfig
-from training.tasks.foreign import Seen, require_same_account
+from training.tasks.foreign import Seen, last_seen, require_same_account
 from training.tasks.option_reports import option_names, report_inputs
 from training.tasks.task import Result, Score
 
@@ -109,7 +109,7 @@ class DataTask:
 
         Raises:
             ConfigError: it knows other assets, accounts, actions or regimes, needs more bars than
-                lie before the training, or learned on what is tested here.
+                lie before the training, or learned or was chosen on what is tested here.
         """
         if config.market is not None:
             raise ConfigError(
@@ -123,11 +123,13 @@ class DataTask:
             raise ConfigError(f"expected the symbols {bars.symbols}, found {span.symbols}")
         require_same_account(self._env, learner_env(config))
         tested = int(bars.ts_event[prepared.split.test.start])
-        if span.ts_event[1] >= tested:
-            last, first = np.array([span.ts_event[1], tested]).astype("datetime64[ns]")
+        seen = last_seen(config, self.config, bars, span.ts_event[1])
+        if seen >= tested:
+            last, first = np.array([seen, tested]).astype("datetime64[ns]")
+            did = "learned" if seen == span.ts_event[1] else "was chosen on bars"
             raise ConfigError(
                 f"expected an agent whose training ends before the test span, which begins "
-                f"{first.astype('datetime64[D]')}, found one that learned until "
+                f"{first.astype('datetime64[D]')}, found one that {did} until "
                 f"{last.astype('datetime64[D]')}"
             )
         if REGIMES in files and files[REGIMES] != own.get(REGIMES):

@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.config import ActionConfig, TradeAction, TradingConfig
+from markets.bars import Bars
+from markets.sources.config import load_dataset
 from meta_controller.beliefs import BeliefSource
+from training.config import TrainConfig
 from training.errors import ConfigError
 
 
@@ -17,6 +20,27 @@ class Seen(NamedTuple):
     """Features of every bar; (0, 0) where they stand in the account."""
     beliefs: BeliefSource
     """Where the belief about regimes stands in it."""
+
+
+def last_seen(config: TrainConfig, own: TrainConfig, bars: Bars, learned: int) -> int:
+    """Time of the last bar (ns UTC) that shaped an agent of recorded data.
+
+    It is the last that it learned on; or of its validation span, where its checkpoint is the one
+    that was best there.
+
+    Args:
+        config: of the agent's run.
+        own: configuration of the task that it shall act on.
+        bars: the task's.
+        learned: time of the last bar that the agent learned on.
+    """
+    if config.schedule.select != "best":
+        return learned
+    recorded = config.recorded
+    if recorded.data != own.recorded.data:
+        bars = load_dataset(recorded.data).bars
+    rows = recorded.split.splits(bars.ts_event)[config.fold].validation
+    return max(learned, int(bars.ts_event[rows.stop - 1])) if rows.size else learned
 
 
 def require_same_account(own: TradingConfig, other: TradingConfig) -> None:
