@@ -6,6 +6,7 @@ from typing import Any
 from agents.policy import Policy, TorchPolicy
 from meta_controller.policy import Execution, HierarchicalPolicy
 from training.config import TrainConfig
+from training.errors import ConfigError
 from training.option_sources import injected_options
 from training.sb3.option_config import OptionAgentConfig
 from training.sb3.option_ppo import OptionPPO
@@ -18,10 +19,11 @@ def build_learner(config: TrainConfig, task: Task, seed: int) -> MarketPPO:
     """A fresh learner of one seed on the task's training episodes.
 
     Raises:
-        ConfigError: an option that does not fit the task.
+        ConfigError: an option that does not fit the task, or a head start without a belief.
     """
     env, agent = SimulatorVecEnv(task.simulator(seed)), config.agent
     if isinstance(agent, OptionAgentConfig):
+        _require_belief(agent, task)
         return OptionPPO(
             env,
             task.features,
@@ -42,6 +44,16 @@ def num_regimes(agent: OptionAgentConfig, task: Task) -> int:
     if agent.meta_controller.controller.kind == "oracle":
         return task.true_regimes
     return len(task.beliefs.columns)
+
+
+def _require_belief(agent: OptionAgentConfig, task: Task) -> None:
+    """Refuse a head start in which the first option would act alone in every bar."""
+    start, regimes = agent.meta_controller.head_start, num_regimes(agent, task)
+    if start and regimes < 2 <= len(agent.options):
+        raise ConfigError(
+            "agent.meta_controller.head_start: expected 0 where nothing is known of regimes (a "
+            f"belief comes by regime=hmm, or by market.world.regime=belief), was {start}"
+        )
 
 
 def policy_of(model: MarketPPO, execution: Execution | None = None) -> Policy:

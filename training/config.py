@@ -175,6 +175,18 @@ class TrainConfig:
             )
         return self
 
+    @model_validator(mode="after")
+    def _head_start_ends(self) -> Self:
+        if not isinstance(self.agent, OptionAgentConfig):
+            return self
+        start, total = self.agent.meta_controller.head_start, self.schedule.total_steps
+        if start >= total:
+            raise ValueError(
+                f"agent.meta_controller.head_start: expected below schedule.total_steps = {total}, "
+                f"or the controller never decides, was {start}"
+            )
+        return self
+
     @property
     def recorded(self) -> Recorded:
         """What the configuration says about recorded data.

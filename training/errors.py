@@ -21,7 +21,16 @@ def describe_faults(
         known: dotted paths that exist, for suggestions beside an unknown key.
         container: what was validated, by which a union's tag is told from a key.
     """
-    return "\n".join(_line(fault, known, container) for fault in error.errors(include_url=False))
+    faults = error.errors(include_url=False)
+    return "\n".join(_line(x, known, container) for x in faults if not _follows(x, faults))
+
+
+def _follows(fault: ErrorDetails, faults: Sequence[ErrorDetails]) -> bool:
+    """Whether a sequence is called too short only because its elements are at fault."""
+    where = fault["loc"]
+    return fault["type"] == "too_short" and any(
+        len(other["loc"]) > len(where) and other["loc"][: len(where)] == where for other in faults
+    )
 
 
 def _line(fault: ErrorDetails, known: Sequence[str], container: object) -> str:
@@ -39,6 +48,8 @@ def _line(fault: ErrorDetails, known: Sequence[str], container: object) -> str:
 
 def _hint(path: str, known: Sequence[str]) -> str:
     """A key of the same group that is meant, or else one of another group, or else those here."""
+    if path in known:
+        return "; it is a key of another kind than the one chosen"
     group, _, name = path.rpartition(".")
     # What they share would make all keys of a group look alike: their own names are compared.
     here = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == group}
@@ -54,16 +65,32 @@ def dotted(location: Iterable[int | str], container: object = None) -> str:
     """`("agent", "ppo", "discount")` as `agent.ppo.discount`, `("speed", 1)` as `speed[1]`.
 
     Discriminated unions put their tag into pydantic's location, after the field's own name; it is
-    no key of the user's, and left out where the container shows it to be a `kind`.
+    no key of the user's, and left out where the container shows it to be a `kind`. A tag may be
+    called as one of its keys is (`kind: options` with `options: ...`): it comes first.
     """
-    path, inner = "", container
+    path, inner, entered = "", container, False
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
             inner = inner[part] if isinstance(inner, Sequence) and part < len(inner) else None
-        elif isinstance(inner, Mapping) and part not in inner and inner.get("kind") == part:
-            continue
+            entered = True
+        elif _is_tag(part, inner, entered=entered):
+            entered = False
         else:
             path += f".{part}" if path else part
             inner = inner.get(part) if isinstance(inner, Mapping) else None
+            entered = True
     return path
+
+
+def _is_tag(part: str, inner: object, *, entered: bool) -> bool:
+    """Whether a part of a location is the kind of the mapping `inner`, not one of its keys.
+
+    Args:
+        part: of the location.
+        inner: what stands there.
+        entered: whether the part is the first one inside a field or an element.
+    """
+    if not isinstance(inner, Mapping) or inner.get("kind") != part:
+        return False
+    return entered or part not in inner

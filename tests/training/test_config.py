@@ -11,11 +11,15 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
 import conf
+from meta_controller.config import FixedController
 from regimes.config import RegimeConfig
 from regimes.kinds import MODELS
+from training.agents import build_learner
 from training.config import RECORDED, AgentConfig, TrainConfig, differences
 from training.errors import ConfigError
 from training.preparation import learner_env
+from training.sb3.option_config import OptionAgentConfig
+from training.tasks.market import MarketTask
 
 CONF = Path(conf.__file__).parent
 GROUPS = sorted(
@@ -193,6 +197,66 @@ def test_a_fault_names_path_expected_and_found(override: str, words: tuple[str, 
         TrainConfig.from_hydra(composed(override))
     for word in words:
         assert word in str(error.value)
+
+
+CONTROLLER = "agent.meta_controller.controller"
+
+
+@pytest.mark.parametrize("kind", ["residual", "free", "fallback", "oracle", "fixed", "uniform"])
+def test_controllers_are_chosen_by_their_kind_alone(kind: str) -> None:
+    config = TrainConfig.from_hydra(composed("agent=options", f"{CONTROLLER}.kind={kind}"))
+    assert isinstance(config.agent, OptionAgentConfig)
+    assert config.agent.meta_controller.controller.kind == kind
+
+
+def test_a_controller_is_written_out_with_its_values() -> None:
+    fixed = f"+{CONTROLLER}={{kind: fixed, option: 2}}"
+    config = TrainConfig.from_hydra(composed("agent=options", fixed))
+    assert isinstance(config.agent, OptionAgentConfig)
+    assert config.agent.meta_controller.controller == FixedController(option=2)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "agent.meta_controller.execution.beta_max=0",
+            "agent.meta_controller.execution.beta_max: should be greater than 0, was 0",
+        ),
+        ("agent.options=[]", "agent.options: Tuple should have at least 1 item"),
+        ("agent.options=[{kind: nope}]", "agent.options[0]: tag 'nope' found using 'kind'"),
+        ("agent.options=[{kind: rule, name: rsi}]", "agent.options[0].name: should be 'cash'"),
+        ("agent.options=[{kind: frozen}]", "agent.options[0].run: expected a value, found none"),
+        (
+            "+agent.meta_controller.controller={kind: uniform, floor: 0.1}",
+            f"{CONTROLLER}.floor: unknown key, was 0.1; it is a key of another kind",
+        ),
+    ],
+)
+def test_a_fault_of_options_is_one_line_at_the_key_that_was_written(
+    override: str, line: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_hydra(composed("agent=options", override))
+    assert str(error.value).startswith(line)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_head_start_leaves_something_of_the_training() -> None:
+    words = ("agent=options", "schedule.total_steps=1000", "agent.meta_controller.head_start=1000")
+    with pytest.raises(ConfigError, match=r"head_start: expected below .*total_steps = 1000.*1000"):
+        TrainConfig.from_hydra(composed(*words))
+    TrainConfig.from_hydra(composed(*words[:2], "agent.meta_controller.head_start=999"))
+
+
+def test_a_head_start_is_refused_where_one_option_would_get_it_all() -> None:
+    words = ("agent=options", "market=garleanu_pedersen", "agent.meta_controller.head_start=1024")
+    for seen in ("known", "belief"):
+        config = TrainConfig.from_hydra(composed(*words, f"market.world.regime={seen}"))
+        build_learner(config, MarketTask(config), seed=0)
+    config = TrainConfig.from_hydra(composed(*words, "market.world.regime=hidden"))
+    with pytest.raises(ConfigError, match="head_start: expected 0 where nothing is known of reg"):
+        build_learner(config, MarketTask(config), seed=0)
 
 
 @pytest.mark.parametrize("option", sorted(NEEDED))

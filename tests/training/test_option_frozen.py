@@ -31,11 +31,7 @@ from training.tasks.task import Task
 
 SHORT = ("schedule.total_steps=1024", "schedule.checkpoint_steps=1024")
 MARKET = ("market=garleanu_pedersen", "market.world.regime=belief")
-FALLBACK = (
-    "agent.meta_controller.controller.kind=fallback",
-    "~agent.meta_controller.controller.hidden",
-    "~agent.meta_controller.controller.floor",
-)
+FALLBACK = ("agent.meta_controller.controller.kind=fallback",)
 HMM = ("regime=hmm", "regime.detector.restarts=1", "regime.detector.nu=8.0")
 
 
