@@ -181,7 +181,8 @@ def test_weights_of_other_options_are_not_judged(
 def test_on_recorded_data_the_belief_of_a_detector_is_followed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     detector = ("regime=hmm", "regime.detector.restarts=1")
-    words = [OPTIONS, *SMALL, *detector, "tracking=journal", f"run={folder}"]
+    spans = ("split.validation=[2008-01-01,2008-06-30]", "split.test=[2012-06-01,2012-12-31]")
+    words = [OPTIONS, *SMALL, *detector, *spans, "tracking=journal", f"run={folder}"]
     mode = "agent.meta_controller.execution.mode=alternate"
     assert main(["train", *words, mode]) == 0
     assert (folder / "evaluation" / "report.html").is_file()
