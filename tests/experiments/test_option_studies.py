@@ -117,9 +117,7 @@ def test_tables_of_made_rows(tmp_path: Path) -> None:
     assert [line.split(" | ")[0] for line in text[2:]] == [
         "| flat", "| blended", "| hard", f"| {RIVAL}",
     ]  # fmt: skip
-    assert (
-        "+0.010 [+0.010, +0.010] | on 3 of 30 pairs | 0.0100 | 0.100 | 0.200 | 1.00" in text[3]
-    )
+    assert "+0.010 [+0.010, +0.010] | on 3 of 30 pairs | 0.0100 | 0.100 | 0.200 | 1.00" in text[3]
     assert "0.500 [0.500, 0.500] | 1 | -0.400 | not shown (interval)" in text[5]
     assert "-0.010 [-0.010, -0.010] | 3 | reached" in hard_table(found, 10)
     assert by_seed(found, "share", arm="flat") == {0: 0.90, 1: 0.92, 2: 0.94}
