@@ -222,7 +222,7 @@ def test_a_damaged_checkpoint_is_refused(streamed: Path, tmp_path: Path) -> None
                 "split.validation=['2005-01-01','2005-12-31']",
                 "split.test=['2006-01-01','2013-03-01']",
             ),
-            "before the test span, which begins 2006-01-03, found one .* until 2007-12-21",
+            "before the test span, which begins 2006-01-03, found one .* until 2009-12-23",
         ),
         (MARKET, "expected an agent of garleanu_pedersen, found one of recorded data"),
     ],
