@@ -142,6 +142,14 @@ class ExpertBank(nn.Module):
             self.weights.append(nn.Parameter(torch.stack(experts)))
             self.biases.append(nn.Parameter(torch.zeros(num_experts, 1, out)))
 
+    def rows(self, experts: tuple[int, ...]) -> list[slice]:
+        """Rows of the first layer that belong to some of the experts: hidden, and linear path."""
+        starts, owned = (0, self._split[0]), []
+        for start, size in zip(starts, self._split, strict=True):
+            each = size // self.num_experts
+            owned += [slice(start + e * each, start + (e + 1) * each) for e in experts if each]
+        return owned
+
     def market_half(self, embedding_UE: Tensor) -> Tensor:
         """The market's share of the first layer, bias included, for each of U bars."""
         return functional.linear(
