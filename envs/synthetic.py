@@ -83,9 +83,15 @@ class Problem:
     `TRADE_SCALES` says. Additive markets only."""
     dead_zone: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Actions of at most this size trade nothing, in [0, 1). Additive markets only."""
+    measure: MarketConfig | None = None
+    """The market whose oracle's holdings are the measure of trades, limits and money; None = this
+    one. Agents that go from market to market (phases of a stream) need one measure for all."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.measure is not None and self.measure.kind != self.world.kind:
+            msg = f"measure: expected a market of the kind {self.world.kind}"
+            raise ValueError(f"{msg}, found {self.measure.kind}")
         if not isinstance(self.world, RegimeGBM):
             return self
         for name, default in (("trade_size", None), ("dead_zone", 0.0)):
@@ -98,13 +104,23 @@ class Problem:
         return self
 
     @property
+    def _measure(self) -> MarketConfig:
+        return self.world if self.measure is None else self.measure
+
+    @property
+    def limit(self) -> float:
+        """Largest absolute holding: units where additive, else weight of equity."""
+        return self._measure.holding_limit
+
+    @property
     def size(self) -> float:
         """Units that an action of 1 trades (regime_gbm: weight that it asks for)."""
-        if isinstance(self.world, RegimeGBM):
-            return self.world.limit
+        world = self._measure
+        if isinstance(world, RegimeGBM):
+            return world.limit
         if self.trade_size is not None:
             return self.trade_size
-        return TRADE_SCALES[self.world.kind] * self.world.holding_scale
+        return TRADE_SCALES[world.kind] * world.holding_scale
 
     @cached_property
     def initial_cash(self) -> float:
@@ -115,7 +131,7 @@ class Problem:
         discount factor is `NEGLECTED`, whichever are more. It scales with the unit of currency and
         with the unit of holdings, so that neither matters.
         """
-        world = self.world
+        world = self._measure
         if isinstance(world, RegimeGBM):
             return WEIGHTS_CASH
         bars = max(self.episode_length, math.log(NEGLECTED) / math.log(world.discount))
@@ -154,7 +170,7 @@ class Problem:
                 return replace(rules, reward=reward, quadratic=QuadraticCostConfig(coefficient=1.0))
 
     def _action(self) -> LongShortAction | TradeAction:
-        world = self.world
+        world = self._measure
         if not isinstance(world, RegimeGBM):
             return TradeAction(
                 size=self.size,
@@ -182,7 +198,7 @@ class Problem:
         """
         if isinstance(self.world, RegimeGBM):
             return np.clip(target_NA / self.size, -1.0, 1.0)
-        limit = self.world.holding_limit
+        limit = self.limit
         part_NA = (np.clip(target_NA, -limit, limit) - holding_NA) / self.size
         size_NA = self.dead_zone + (1.0 - self.dead_zone) * np.abs(part_NA)
         return np.clip(np.sign(part_NA) * size_NA, -1.0, 1.0)

@@ -177,7 +177,7 @@ def _unbounded(problem: Problem) -> Problem:
     """The same problem with trades of any size up to the limits of the holdings."""
     if not problem.stream().additive:
         return problem
-    return replace(problem, trade_size=2.0 * problem.world.holding_limit, dead_zone=0.0)
+    return replace(problem, trade_size=2.0 * problem.limit, dead_zone=0.0)
 
 
 class _Tally:

@@ -185,7 +185,7 @@ class _Slicer:
         self._trading = problem.trading()
         self._stream = problem.stream(belief=True)
         reach = float(np.quantile(np.abs(holding_LNA[..., 0]), 0.995))
-        limit = problem.world.holding_limit
+        limit = problem.limit
         self._reach = min(limit, 1.3 * reach) if reach > 0.0 else limit
 
     def slices(self) -> tuple[Slice, ...]:
@@ -294,7 +294,7 @@ class _Slicer:
         )
 
     def _optimal(self, world: World, holding_NA: Array) -> Array:
-        limit = self._problem.world.holding_limit
+        limit = self._problem.limit
         return np.clip(self._oracle.target(world, holding_NA), -limit, limit)
 
     def _band(self, x: _Coordinate, x_X: Array, regime: int | None) -> Array | None:
@@ -304,7 +304,7 @@ class _Slicer:
         """
         if self._stream.cost_KAA.any():
             return None
-        limit = self._problem.world.holding_limit
+        limit = self._problem.limit
         edges = []
         for end in (-limit, limit):
             world, holding_NA = self._states(len(x_X), regime)

@@ -72,7 +72,7 @@ def unit_of(problem: Problem) -> float:
     """Holdings that an action of 1 stands for, as a share of the largest that are allowed."""
     if isinstance(problem.world, RegimeGBM):
         return 1.0
-    return problem.size / problem.world.holding_limit
+    return problem.size / problem.limit
 
 
 def switch_rate(world: MarketConfig) -> float:

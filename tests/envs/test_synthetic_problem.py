@@ -97,6 +97,32 @@ def test_trade_sizes() -> None:
         assert Problem(world, trade_size=0.3).size == 0.3
 
 
+@pytest.mark.parametrize(
+    ("world", "other"),
+    [
+        (GarleanuPedersen(transition=0.9), GarleanuPedersen()),
+        (OrnsteinUhlenbeck(limit=3.0), OrnsteinUhlenbeck()),
+        (RegimeGBM(limit=0.5), RegimeGBM()),
+    ],
+)
+def test_markets_of_one_measure_are_traded_alike(world: Any, other: Any) -> None:
+    """Else an agent that goes from one to the other would read its holdings wrongly."""
+    measured, own = Problem(world, measure=other), Problem(world)
+    assert measured.trading().action == Problem(other).trading().action != own.trading().action
+    assert measured.initial_cash == Problem(other).initial_cash
+    assert (measured.size, measured.limit) == (Problem(other).size, Problem(other).limit)
+    target_NA = np.array([[0.9 * other.holding_limit]])
+    np.testing.assert_array_equal(
+        measured.action(target_NA, 0.0 * target_NA),
+        Problem(other).action(target_NA, 0.0 * target_NA),
+    )
+
+
+def test_a_measure_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValidationError, match="kind garleanu_pedersen, found regime_gbm"):
+        Problem(GarleanuPedersen(), measure=RegimeGBM())
+
+
 @pytest.mark.parametrize("kind", ["garleanu_pedersen", "ornstein_uhlenbeck"])
 def test_cash_scales_with_the_unit_of_currency_and_of_holdings(kind: str) -> None:
     """Prices in other units of currency (c), and assets that are split into h parts each."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from envs.joined import JoinedSimulator
 from envs.simulator import Simulator
 from envs.spaces import action_space, observation_space
 from markets.synthetic.base import Stream
@@ -26,7 +27,7 @@ class Finished(NamedTuple):
 
 
 class SimulatorVecEnv(VecEnv):
-    """N accounts of one simulator as SB3 sees them (same-step autoreset).
+    """N accounts of one simulator, or of several joined, as SB3 sees them (same-step autoreset).
 
     ``step`` returns the first observation of the next episode where one ended; the info of that
     lane has ``terminal_observation``, ``TimeLimit.truncated`` (true only without termination) and
@@ -40,7 +41,10 @@ class SimulatorVecEnv(VecEnv):
     """
 
     def __init__(
-        self, simulator: Simulator, *, observation: Literal["index", "window"] = "index"
+        self,
+        simulator: Simulator | JoinedSimulator,
+        *,
+        observation: Literal["index", "window"] = "index",
     ) -> None:
         self.simulator = simulator
         self.observation_kind = observation
@@ -247,7 +251,7 @@ class SimulatorVecEnv(VecEnv):
 
 
 def _observation_space(
-    simulator: Simulator, observation: Literal["index", "window"]
+    simulator: Simulator | JoinedSimulator, observation: Literal["index", "window"]
 ) -> spaces.Space[Any]:
     market = simulator.market
     return observation_space(
