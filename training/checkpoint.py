@@ -3,6 +3,7 @@
     step-000000000/
         weights.safetensors     parameters of the networks
         optimizer.safetensors   moments and step counts of the optimisers
+        continual.safetensors   what remedies against forgetting remember, where there are any
         simulator.npz           simulator, episode accumulators, generators (arrays only)
         trainer.json            counters and schedules
         config.yaml, ...        the caller's own files (configuration, fitted feature pipeline)
@@ -36,6 +37,14 @@ _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _CONFIGURATION = "config.yaml"
 _FORMAT = 1
+_CONTINUAL = "continual.safetensors"
+_OWN = {
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "simulator.npz",
+    "trainer.json",
+    _CONTINUAL,
+}
 
 
 class CheckpointError(RuntimeError):
@@ -56,6 +65,8 @@ class Snapshot:
     """Counters and schedules, as JSON."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The caller's own text files by name; ``config.yaml`` is compared on loading."""
+    continual: Mapping[str, Tensor] = field(default_factory=dict)
+    """What remedies against forgetting remember, by name; nothing where there are none."""
 
 
 class CheckpointStore:
@@ -195,8 +206,7 @@ def load(path: Path, *, configuration: str | None = None) -> Snapshot:
     known = set(contents) | {_MANIFEST}
     for foreign in sorted({entry.name for entry in path.iterdir()} - known):
         raise CheckpointError(f"{path / foreign}: expected only files of the manifest, found this")
-    own = {"weights.safetensors", "optimizer.safetensors", "simulator.npz", "trainer.json"}
-    files = {name: content.decode() for name, content in contents.items() if name not in own}
+    files = {name: content.decode() for name, content in contents.items() if name not in _OWN}
     if configuration is not None:
         _compare_configuration(path, files.get(_CONFIGURATION, ""), configuration)
     return Snapshot(
@@ -205,6 +215,7 @@ def load(path: Path, *, configuration: str | None = None) -> Snapshot:
         arrays=_arrays(contents["simulator.npz"]),
         trainer=json.loads(contents["trainer.json"]),
         files=files,
+        continual=load_tensors(contents[_CONTINUAL]) if _CONTINUAL in contents else {},
     )
 
 
@@ -252,8 +263,10 @@ def _contents(snapshot: Snapshot) -> dict[str, bytes]:
         "simulator.npz": _npz(snapshot.arrays),
         "trainer.json": json.dumps(dict(snapshot.trainer), indent=1, sort_keys=True).encode(),
     }
+    if snapshot.continual:
+        own[_CONTINUAL] = save_tensors(_plain(snapshot.continual))
     for name in snapshot.files:
-        if name in own or name == _MANIFEST or Path(name).name != name or name.startswith("."):
+        if name in _OWN or name == _MANIFEST or Path(name).name != name or name.startswith("."):
             raise ValueError(f"files: expected a plain name of the caller's own, found {name!r}")
     return own | {name: text.encode() for name, text in snapshot.files.items()}
 

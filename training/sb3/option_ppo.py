@@ -199,9 +199,10 @@ class OptionPPO(MarketPPO):
         actor, critic = net.actor_parameters(), net.critic_parameters()
         limit, kl = config.max_grad_norm, config.target_kl
         if net.own_critic_encoder is None:
-            return [Learner(self.optimizers["both"], objective.both, (actor, critic), limit, kl)]
+            both = (actor, critic)
+            return [Learner(self.optimizers["both"], objective.both, both, limit, kl, self.remedy)]
         return [
-            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl),
+            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl, self.remedy),
             Learner(self.optimizers["critic"], objective.value, (critic,), limit),
         ]
 

@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from agents.continual.protocol import Remedy
 from agents.encoder import EncodingPlan
 from agents.losses import explained_variance
 from agents.networks import PolicyConfig
@@ -85,6 +86,8 @@ class MarketPPO(PPO):
         raise_malloc_thresholds()
         self.stop_requested = False
         """Set it (from a signal handler, say) to end ``learn`` at the next update boundary."""
+        self.remedy: Remedy | None = None
+        """What keeps earlier phases of a stream from being forgotten (`agents.continual`)."""
         self.at_update_boundary = True
         """Whether the state now is one that an uninterrupted run passes through between updates."""
         super().__init__(
@@ -284,6 +287,8 @@ class MarketPPO(PPO):
             for _ in range(self.n_epochs)
         ]
         learners = self.learners(plan)
+        if self.remedy is not None:
+            self.remedy.progress(min(self.num_timesteps / self._total_timesteps, 1.0))
         run_learners(
             learners, batch, permutations, self.batch_size, concurrent=self.config.concurrent
         )
@@ -320,9 +325,10 @@ class MarketPPO(PPO):
         actor, critic = net.actor_parameters(), net.critic_parameters()
         limit, kl = config.max_grad_norm, config.target_kl
         if net.own_critic_encoder is None:
-            return [Learner(self.optimizers["both"], objective.both, (actor, critic), limit, kl)]
+            both = (actor, critic)
+            return [Learner(self.optimizers["both"], objective.both, both, limit, kl, self.remedy)]
         return [
-            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl),
+            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl, self.remedy),
             Learner(self.optimizers["critic"], objective.value, (critic,), limit),
         ]
 
@@ -362,6 +368,8 @@ class MarketPPO(PPO):
         record("train/critic_learning_rate", rates["critic"])
         if not self.policy.discrete:
             record("train/std", float(self.policy.log_std.detach().exp().mean()))
+        for name, value in self.remedy.figures().items() if self.remedy is not None else ():
+            record(f"continual/{name}", value)
         record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def dump_logs(self, iteration: int = 0) -> None:

@@ -46,7 +46,9 @@ def capture(model: MarketPPO, files: Mapping[str, str] | None = None) -> Snapsho
     trainer["threads"] = torch.get_num_threads()
     trainer["identity"] = model.identity()
     weights = {name: tensor.clone() for name, tensor in model.policy.net.state_dict().items()}
-    return Snapshot(weights, _optimizer_state(model), arrays, trainer, dict(files or {}))
+    remembered = {} if model.remedy is None else model.remedy.state()
+    continual = {name: tensor.detach().clone() for name, tensor in remembered.items()}
+    return Snapshot(weights, _optimizer_state(model), arrays, trainer, dict(files or {}), continual)
 
 
 def restore(model: MarketPPO, snapshot: Snapshot) -> None:
@@ -67,10 +69,30 @@ def restore(model: MarketPPO, snapshot: Snapshot) -> None:
     model._last_episode_starts = snapshot.arrays["episode_starts"].copy()  # noqa: SLF001 - see above
     for name in _COUNTERS:
         setattr(model, name, snapshot.trainer[name])
+    load_continual(model, snapshot)
     size = model._stats_window_size  # noqa: SLF001 - see above
     model.ep_info_buffer = deque(snapshot.trainer["episodes"], maxlen=size)
     model.ep_success_buffer = deque(maxlen=size)
     model.at_update_boundary = True
+
+
+def load_continual(model: MarketPPO, snapshot: Snapshot) -> None:
+    """Let the model's remedies remember what those of a snapshot did.
+
+    Raises:
+        CheckpointError: the snapshot has none where the model has, or that of other remedies.
+    """
+    if model.remedy is None:
+        if snapshot.continual:
+            raise CheckpointError(
+                "continual.safetensors: expected none for a learner without remedies, found "
+                f"{len(snapshot.continual)} tensors"
+            )
+        return
+    try:
+        model.remedy.load_state(snapshot.continual)
+    except ValueError as error:
+        raise CheckpointError(f"continual.safetensors: {error}") from error
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

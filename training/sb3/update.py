@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from agents.continual.protocol import Remedy
 from agents.encoder import EncodingPlan
 from agents.losses import (
     approximate_kl,
@@ -132,6 +133,8 @@ class Learner:
     clip_groups: Sequence[Sequence[nn.Parameter]]
     max_grad_norm: float
     target_kl: float | None = None
+    remedy: Remedy | None = None
+    """What keeps earlier phases from being forgotten (`agents.continual`); None = nothing."""
     stats: dict[str, list[Tensor]] = field(default_factory=dict)
     steps: int = 0
     """Gradient steps taken."""
@@ -156,9 +159,13 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss, stats = self.loss(minibatch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        if self.remedy is not None:
+            _remember(self.remedy)
         for group in self.clip_groups:
             nn.utils.clip_grad_norm_(group, self.max_grad_norm, foreach=True)
         self.optimizer.step()
+        if self.remedy is not None:
+            self.remedy.after_step(self.optimizer.param_groups[0]["lr"])
         self.steps += 1
         for name, value in stats.items():
             self.stats.setdefault(name, []).append(value)
@@ -173,6 +180,15 @@ class Learner:
             return False
         recent = torch.stack(self.stats["approx_kl"][-steps:]).mean()
         return float(recent) > self.target_kl
+
+
+def _remember(remedy: Remedy) -> None:
+    """Let a remedy see the task's gradients, add its own, and change the sum."""
+    remedy.observe()
+    term = remedy.penalty()
+    if term is not None and term.requires_grad:
+        term.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    remedy.mask()
 
 
 def run_learners(
