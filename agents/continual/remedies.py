@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from agents.continual.config import RemedyConfig
+from agents.continual.grow import Grow
 from agents.continual.kinds import make_remedy
+from agents.continual.packnet import PackNet
 from agents.continual.protocol import Experience, PolicyFunction, Remedy, Tensors
 
 
@@ -55,8 +57,11 @@ class Remedies(Remedy):
             remedy.mask()
 
     def after_step(self, rate: float) -> None:
-        """Change parameters after the optimiser's step of this size."""
-        for remedy in self.each:
+        """Change parameters after the optimiser's step of this size.
+
+        Those that hold numbers to the bit come last: others may have moved them.
+        """
+        for remedy in sorted(self.each, key=lambda each: isinstance(each, PackNet | Grow)):
             remedy.after_step(rate)
 
     def consolidate(self, experience: Experience) -> None:
