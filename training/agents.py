@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.policy import Policy, TorchPolicy
+from envs.joined import JoinedSimulator
+from envs.simulator import Simulator
 from meta_controller.policy import Execution, HierarchicalPolicy
+from meta_controller.regime_map import checked_map
 from training.config import TrainConfig
 from training.errors import ConfigError
 from training.option_sources import injected_options
@@ -15,15 +18,29 @@ from training.sb3.vec_env import SimulatorVecEnv
 from training.tasks.task import Task
 
 
-def build_learner(config: TrainConfig, task: Task, seed: int) -> MarketPPO:
+def build_learner(
+    config: TrainConfig,
+    task: Task,
+    seed: int,
+    simulator: Simulator | JoinedSimulator | None = None,
+) -> MarketPPO:
     """A fresh learner of one seed on the task's training episodes.
 
+    Args:
+        config: of the run.
+        task: what is learned on.
+        seed: of networks, noise and episodes.
+        simulator: other environments, seen and traded like the task's; None = the task's own.
+
     Raises:
-        ConfigError: an option that does not fit the task, or a head start without a belief.
+        ConfigError: an option or a map of regimes that does not fit the task, or a head start
+            without a belief.
     """
-    env, agent = SimulatorVecEnv(task.simulator(seed)), config.agent
+    env = SimulatorVecEnv(task.simulator(seed) if simulator is None else simulator)
+    agent = config.agent
     if isinstance(agent, OptionAgentConfig):
         _require_belief(agent, task)
+        _require_map(agent, task)
         return OptionPPO(
             env,
             task.features,
@@ -54,6 +71,22 @@ def _require_belief(agent: OptionAgentConfig, task: Task) -> None:
             "agent.meta_controller.head_start: expected 0 where nothing is known of regimes (a "
             f"belief comes by regime=hmm, or by market.world.regime=belief), was {start}"
         )
+
+
+def _require_map(agent: OptionAgentConfig, task: Task) -> None:
+    """Refuse a map of another shape than options and regimes have."""
+    rows, regimes = agent.meta_controller.regime_map, num_regimes(agent, task)
+    if rows is None:
+        return
+    if not regimes:
+        raise ConfigError(
+            "agent.meta_controller.regime_map: expected null where nothing is known of regimes (a "
+            f"belief comes by regime=hmm, or by market.world.regime=belief), was {rows}"
+        )
+    try:
+        checked_map(rows, len(agent.options), regimes)
+    except ValueError as error:
+        raise ConfigError(f"agent.meta_controller.{error}") from error
 
 
 def policy_of(model: MarketPPO, execution: Execution | None = None) -> Policy:

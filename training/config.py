@@ -187,6 +187,24 @@ class TrainConfig:
             )
         return self
 
+    @model_validator(mode="after")
+    def _controller_fits(self) -> Self:
+        if not isinstance(self.agent, OptionAgentConfig):
+            return self
+        controller, options = self.agent.meta_controller.controller, len(self.agent.options)
+        where = "agent.meta_controller.controller"
+        if self.market is None and controller.kind == "oracle":
+            raise ValueError(
+                f"{where}.kind: expected another kind on recorded data, whose regimes nobody "
+                "knows, was oracle"
+            )
+        if controller.kind == "fixed" and controller.option >= options:
+            raise ValueError(
+                f"{where}.option: expected one of 0 .. {options - 1}, the numbers of "
+                f"agent.options, was {controller.option}"
+            )
+        return self
+
     @property
     def recorded(self) -> Recorded:
         """What the configuration says about recorded data.

@@ -1,6 +1,7 @@
 """Errors of the training package, and configuration faults in words."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
@@ -40,10 +41,37 @@ def _line(fault: ErrorDetails, known: Sequence[str], container: object) -> str:
         return f"{path}: unknown key, was {found!r}{_hint(path, known)}"
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{path}: expected a value, found none"
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        return _kind(path, fault)
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind == "too_short":
+        message = f"expected a length of at least {fault['ctx']['min_length']}"
     # A fault between several values names them itself: the whole group would bury it.
-    where = f"{path}: " if path else ""
-    return f"{where}{message}" + ("" if isinstance(found, Mapping) else f", was {found!r}")
+    where = _joined(path, message.partition(": ")[0], known)
+    rest = message.partition(": ")[2] if where != path else message
+    found_too = "" if isinstance(found, Mapping) else f", was {found!r}"
+    return (f"{where}: " if where else "") + rest + found_too
+
+
+def _kind(path: str, fault: ErrorDetails) -> str:
+    """A choice among kinds that is none of them, or that is not made."""
+    context = fault.get("ctx", {})
+    key = str(context["discriminator"]).strip("'")
+    expected = context.get("expected_tags", "a value")
+    was = repr(context["tag"]) if "tag" in context else "none"
+    return f"{path}.{key}: expected {_either(str(expected))}, found {was}"
+
+
+def _either(tags: str) -> str:
+    """`'a', 'b', 'c'` as `'a', 'b' or 'c'`."""
+    first, comma, last = tags.rpartition(", ")
+    return f"{first} or {last}" if comma else tags
+
+
+def _joined(path: str, named: str, known: Sequence[str]) -> str:
+    """The path of a group with that of the value below it which a message begins with."""
+    below = f"{path}.{named}"
+    return below if path and re.sub(r"\[\d+\]", "", below) in known else path
 
 
 def _hint(path: str, known: Sequence[str]) -> str:

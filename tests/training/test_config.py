@@ -204,7 +204,8 @@ CONTROLLER = "agent.meta_controller.controller"
 
 @pytest.mark.parametrize("kind", ["residual", "free", "fallback", "oracle", "fixed", "uniform"])
 def test_controllers_are_chosen_by_their_kind_alone(kind: str) -> None:
-    config = TrainConfig.from_hydra(composed("agent=options", f"{CONTROLLER}.kind={kind}"))
+    words = ["agent=options", "market=garleanu_pedersen", f"{CONTROLLER}.kind={kind}"]
+    config = TrainConfig.from_hydra(composed(*words))
     assert isinstance(config.agent, OptionAgentConfig)
     assert config.agent.meta_controller.controller.kind == kind
 
@@ -223,8 +224,42 @@ def test_a_controller_is_written_out_with_its_values() -> None:
             "agent.meta_controller.execution.beta_max=0",
             "agent.meta_controller.execution.beta_max: should be greater than 0, was 0",
         ),
-        ("agent.options=[]", "agent.options: Tuple should have at least 1 item"),
-        ("agent.options=[{kind: nope}]", "agent.options[0]: tag 'nope' found using 'kind'"),
+        (
+            "agent.meta_controller.execution.beta_max=1.5",
+            "agent.meta_controller.execution.beta_max: should be less than or equal to 1, was 1.5",
+        ),
+        (
+            "agent.meta_controller.execution.beta_max=nan",
+            "agent.meta_controller.execution.beta_max: should be less than or equal to 1, was nan",
+        ),
+        (
+            "agent.meta_controller.execution.beta_max=0.05",
+            "agent.meta_controller.execution.initial_termination: expected below beta_max = 0.05",
+        ),
+        ("agent.options=[]", "agent.options: expected a length of at least 1, was []"),
+        (
+            "agent.options=[{kind: nope}]",
+            "agent.options[0].kind: expected 'learned', 'rule' or 'frozen', found 'nope'",
+        ),
+        ("agent.options=[{name: cash}]", "agent.options[0].kind: expected a value, found none"),
+        ("agent.options=[cash]", "agent.options[0]: should be a valid dictionary or obj"),
+        (f"{CONTROLLER}.kind=nope", f"{CONTROLLER}.kind: expected 'residual', 'free', "),
+        (
+            f"{CONTROLLER}.kind=multiplicative_weights",
+            f"{CONTROLLER}: expected another kind for training, found multiplicative_weights",
+        ),
+        (
+            f"{CONTROLLER}.kind=oracle",
+            f"{CONTROLLER}.kind: expected another kind on recorded data, whose regimes nobody kno",
+        ),
+        (
+            f"+{CONTROLLER}={{kind: fixed, option: 3}}",
+            f"{CONTROLLER}.option: expected one of 0 .. 2, the numbers of agent.options, was 3",
+        ),
+        (
+            "agent.meta_controller.terms.all_options=0.5",
+            "agent.meta_controller.terms.all_options: expected 0.0 where all options act together",
+        ),
         ("agent.options=[{kind: rule, name: rsi}]", "agent.options[0].name: should be 'cash'"),
         ("agent.options=[{kind: frozen}]", "agent.options[0].run: expected a value, found none"),
         (
@@ -256,6 +291,22 @@ def test_a_head_start_is_refused_where_one_option_would_get_it_all() -> None:
         build_learner(config, MarketTask(config), seed=0)
     config = TrainConfig.from_hydra(composed(*words, "market.world.regime=hidden"))
     with pytest.raises(ConfigError, match="head_start: expected 0 where nothing is known of reg"):
+        build_learner(config, MarketTask(config), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "rows", "message"),
+    [
+        ("belief", "[[1,0],[0,1]]", r"expected 3 rows of 3 numbers .*found \[2, 2\] numbers in 2"),
+        ("belief", "[[1,0,1],[0,0,0],[0,0,0]]", r"expected an option for each .*none for \[1\]"),
+        ("hidden", "[[1,0],[0,1],[0,0]]", "expected null where nothing is known of regimes"),
+    ],
+)
+def test_a_map_of_regimes_that_does_not_fit_is_refused(seen: str, rows: str, message: str) -> None:
+    words = ("agent=options", "market=garleanu_pedersen", f"market.world.regime={seen}")
+    key = "agent.meta_controller.regime_map"
+    config = TrainConfig.from_hydra(composed(*words, f"{key}={rows}"))
+    with pytest.raises(ConfigError, match=f"^{key}: {message}"):
         build_learner(config, MarketTask(config), seed=0)
 
 
