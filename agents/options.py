@@ -56,8 +56,9 @@ class FrozenOption:
     kind: Literal["frozen"] = "frozen"
     """Discriminator."""
     run: str
-    """Folder of the run. It must know the same assets, account and actions, and must not have
-    learned on what is tested; features are scaled as it learned them."""
+    """Folder of the run. It must know the same assets, account and actions. What this run chooses
+    checkpoints on it must not have learned on, and what is tested on it must neither have learned
+    on nor been selected on. Features are scaled as it learned them."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Which of its agents; none takes its first."""
 
@@ -163,18 +164,39 @@ class ExpertBank(nn.Module):
             first = torch.addmm(half_UH.index_select(0, rows_B), account_BP, weight.T)
         else:
             first = self.fusion(account_BP)
-        batch = len(account_BP)
         main, skipped = torch.split(first, list(self._split), dim=1)
-        width = self._split[0] // self.num_experts
-        hidden: Tensor = main.view(batch, self.num_experts, width)
-        if len(self.weights):
-            by_expert = hidden.transpose(0, 1)
-            for weight, bias in zip(self.weights, self.biases, strict=True):
-                by_expert = torch.baddbmm(bias, functional.relu(by_expert), weight)
-            hidden = by_expert.transpose(0, 1)
+        hidden = main.view(len(account_BP), self.num_experts, -1).transpose(0, 1)
+        return self._after_first(hidden, skipped)
+
+    def from_joined(self, joined_BI: Tensor) -> Tensor:
+        """Outputs (B, K, D) for [embedding, account].
+
+        The same function as through the market's half, arranged for gradients: each expert's
+        hidden units lie together from the first layer on, so that none is copied on the way back.
+        """
+        weight, bias, main = self.fusion.weight, self.fusion.bias, self._split[0]
+        first_KIH = weight[:main].view(self.num_experts, -1, weight.shape[1]).transpose(1, 2)
+        hidden_KBH = torch.baddbmm(
+            bias[:main].view(self.num_experts, 1, -1),
+            joined_BI.expand(self.num_experts, -1, -1),
+            first_KIH,
+        )
+        skipped = hidden_KBH
         if self._split[1]:
-            hidden = hidden + skipped.view(batch, self.num_experts, self.outputs)
-        return hidden
+            skipped = functional.linear(joined_BI, weight[main:], bias[main:])
+        return self._after_first(hidden_KBH, skipped)
+
+    def _after_first(self, hidden_KBH: Tensor, skipped: Tensor) -> Tensor:
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            active_KBH = functional.relu(hidden_KBH)
+            if weight.shape[2] == 1:  # a batched product with a single column is slow
+                hidden_KBH = (active_KBH * weight.mT).sum(dim=2, keepdim=True) + bias
+            else:
+                hidden_KBH = torch.baddbmm(bias, active_KBH, weight)
+        outputs = hidden_KBH.transpose(0, 1)
+        if self._split[1]:
+            outputs = outputs + skipped.view(outputs.shape)
+        return outputs
 
 
 class OptionNetwork(nn.Module):
@@ -282,16 +304,25 @@ class OptionNetwork(nn.Module):
             rows_B: row of the halves for each sample, int64.
             account_BP: account state of each sample, and after it what `remember` gave.
         """
-        joined = self.trunk.from_market_half(halves[0], rows_B, account_BP)
-        head, logits_BK = torch.split(joined, [self.heads, self.num_options], dim=1)
-        parts = []
-        if self.heads:
-            parts.append(head.view(len(account_BP), len(self.learned), self.outputs))
+        trunk_BO = self.trunk.from_market_half(halves[0], rows_B, account_BP)
+        experts = None
         if self.bank is not None:
-            parts.append(self.bank.from_market_half(halves[1], rows_B, account_BP))
-        if not parts:
-            return account_BP.new_zeros(len(account_BP), 0, self.outputs), logits_BK
-        return (parts[0] if len(parts) == 1 else parts[0] + parts[1]), logits_BK
+            experts = self.bank.from_market_half(halves[1], rows_B, account_BP)
+        return self._split_trunk(trunk_BO, experts)
+
+    def from_joined(self, joined_BI: Tensor) -> tuple[Tensor, Tensor]:
+        """As `from_halves`, for [embedding, account and what `remember` gave] of each sample."""
+        experts = None if self.bank is None else self.bank.from_joined(joined_BI)
+        return self._split_trunk(self.trunk.from_joined(joined_BI), experts)
+
+    def _split_trunk(self, trunk_BO: Tensor, experts_BLD: Tensor | None) -> tuple[Tensor, Tensor]:
+        if not self.heads:
+            if experts_BLD is None:
+                experts_BLD = trunk_BO.new_zeros(len(trunk_BO), 0, self.outputs)
+            return experts_BLD, trunk_BO
+        head, logits_BK = torch.split(trunk_BO, [self.heads, self.num_options], dim=1)
+        head_BLD = head.view(len(trunk_BO), len(self.learned), self.outputs)
+        return (head_BLD if experts_BLD is None else head_BLD + experts_BLD), logits_BK
 
     def assemble(self, learned_BLD: Tensor, injected_BKD: Tensor | None) -> Tensor:
         """Outputs (B, K, D): those of the learned options in their places among the injected."""

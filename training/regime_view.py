@@ -39,6 +39,8 @@ _WORDS: Final = {
     3: ("calm", "middle", "wild"),
     4: ("calm", "mild", "rough", "wild"),
 }
+Holders = tuple[int | None, ...]
+"""Ids of the regimes in the slots of a belief, (C,); None in a slot that nobody holds."""
 _DAILY_NS: Final = 20 * 3600 * 10**9
 _GONE: Final = "no longer used"
 
@@ -55,6 +57,8 @@ class RegimeView:
         train: rows that the first model was fitted on.
         refits: attempts to learn on, oldest first.
         lost: where the belief fell back to the last good one, a line for each stretch.
+        slots: names of the columns of the belief that agents see, in their order (C,): that of the
+            regime which holds the slot, or its number where none does at the end, or several did.
     """
 
     label: str
@@ -64,6 +68,7 @@ class RegimeView:
     train: Rows
     refits: tuple[Refit, ...]
     lost: tuple[str, ...]
+    slots: tuple[str, ...]
 
     def date(self, row: int) -> str:
         """UTC date of a row, and its time where there is one; of the last row beyond the end."""
@@ -118,7 +123,7 @@ def view(
     else:
         detector = fit_detector(config, bars, seen, train)
     with fall_backs() as lost:
-        by_id, alarm_T = _filtered(detector, seen, train.stop, config.refit_every)
+        by_id, holders, alarm_T = _filtered(detector, seen, train.stop, config.refit_every)
     names, belief_TK, transition_KK, gone = _for_people(detector, by_id)
     # Until something moves the prior, nothing is believed of the data.
     belief_TK[: int(np.argmax((belief_TK != belief_TK[0]).any(axis=1)))] = np.nan
@@ -146,6 +151,7 @@ def view(
         train=train,
         refits=detector.events,
         lost=tuple(lost),
+        slots=_slot_names(detector, holders, names),
     )
 
 
@@ -178,8 +184,8 @@ def view_of_run(folder: Path) -> RegimeView:
 
 def _filtered(
     detector: OnlineDetector, seen: Observations, until: int, every: int | None
-) -> tuple[dict[int, Array], Array | None]:
-    """Beliefs (T,) by the id of the regime, and the probability of a recent change.
+) -> tuple[dict[int, Array], list[Holders], Array | None]:
+    """Beliefs (T,) by the id of the regime, who held the slots, and the odds of a recent change.
 
     A slot of a belief can be given to another regime by a refit; between two refits the ids stay.
     """
@@ -187,16 +193,39 @@ def _filtered(
     ends = [] if every is None else list(range(until + every, bars, every))
     by_id: dict[int, Array] = {}
     alarms: list[Array] = []
+    holders: list[Holders] = []
     for start, stop in zip([0, *ends], [*ends, bars], strict=True):
         ids, part = detector.ids, seen.rows(start, stop)
         if isinstance(detector.model, BOCPDModel):
             state_S = detector.detector.state.filter_S
             alarms.append(_alarm(detector.model, part, state_S))
+        holders.append(ids)
         belief_TC = detector.filter(part)
         for slot, regime in enumerate(ids):
             if regime is not None:
                 by_id.setdefault(regime, np.zeros(bars))[start:stop] = belief_TC[:, slot]
-    return by_id, np.concatenate(alarms) if alarms else None
+    return by_id, holders, np.concatenate(alarms) if alarms else None
+
+
+def _slot_names(
+    detector: OnlineDetector, holders: list[Holders], names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Names of the belief's slots, (C,).
+
+    Args:
+        detector: at the end.
+        holders: ids of the regimes in the slots, between two refits each.
+        names: of the regimes at the end, from the calmest to the wildest.
+    """
+    labels = detector.detector.labels
+    ranked = [labels.ids[regime] for regime in by_volatility(detector.model)]
+    by_id = dict(zip(ranked, names, strict=False))  # a last name may stand for all that have gone
+    found = []
+    for slot, ids in enumerate(zip(*holders, strict=True)):
+        held = {regime for regime in ids if regime is not None}
+        only = held.pop() if len(held) == 1 else None
+        found.append(f"regime {slot}" if only is None else by_id.get(only, f"regime {slot}"))
+    return tuple(found)
 
 
 def _alarm(model: BOCPDModel, part: Observations, state_S: Array) -> Array:

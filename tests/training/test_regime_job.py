@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
+from numpy.typing import NDArray
 from omegaconf import open_dict
 from safetensors.torch import load_file
 
@@ -21,6 +22,8 @@ from regimes.belief import names_of
 from regimes.config import RegimeConfig
 from regimes.hmm import StudentHMM, StudentHMMConfig
 from regimes.inputs import InputConfig, observations_of
+from regimes.kinds import MODELS
+from regimes.matching import by_volatility
 from regimes.online import OnlineDetector
 from tests.features.random_markets import random_bars
 from training.checkpoint import CheckpointError, CheckpointStore, load
@@ -30,7 +33,7 @@ from training.evaluate import evaluate_run
 from training.learning import saved_fits
 from training.preparation import prepare, warnings_of
 from training.regime_block import REGIMES, regime_block
-from training.regime_view import view_of_run
+from training.regime_view import _slot_names, view_of_run
 from training.tasks.choice import open_task
 from training.tasks.data import DataTask
 from training.tasks.market import MarketTask
@@ -280,3 +283,71 @@ def test_symbols_that_lack_bars_are_named() -> None:
     with pytest.raises(ConfigError, match="expected at least") as short:
         regime_block(task, bars, Rows(0, 20))
     assert "series=assets" not in str(short.value), "no bar is lacking"
+
+
+KINDS = sorted(set(MODELS) - {"switching_regression"})
+"""The last one observes other inputs; it is named as the others are."""
+
+
+def named_columns(task: DataTask) -> dict[str, NDArray[np.float32]]:
+    """What agents see of the belief, (T,), by the names that the judgement gives its columns."""
+    seen = task._regimes("run")
+    assert seen is not None
+    columns = task.features[:, list(task.beliefs.columns)]
+    assert len(seen.slots) == columns.shape[1]
+    return dict(zip(seen.slots, columns.T, strict=True))
+
+
+def require_named_alike(task: DataTask) -> int:
+    """Hold the named columns to the beliefs that the report draws under the same names."""
+    seen = task._regimes("run")
+    assert seen is not None
+    drawn = dict(zip(seen.history.names, seen.history.belief_TK.T, strict=True))
+    found = named_columns(task)
+    shared = sorted(found.keys() & drawn.keys())
+    for name in shared:
+        known_T = np.isfinite(drawn[name])
+        np.testing.assert_allclose(found[name][known_T], drawn[name][known_T], atol=1e-6)
+    return len(shared)
+
+
+QUICK: dict[str, tuple[str, ...]] = {
+    "student_hmm": ("regime.detector.restarts=1", "regime.detector.nu=8.0"),
+    "gaussian_hmm": ("regime.detector.restarts=1",),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_of_the_belief_are_named_as_the_report_names_them(kind: str) -> None:
+    task = open_task(configuration(f"regime={kind}", *QUICK.get(kind, ())))
+    assert isinstance(task, DataTask)
+    assert require_named_alike(task) >= 3
+
+
+def test_names_follow_slots_that_are_not_in_the_order_of_volatility() -> None:
+    config = configuration("regime=gaussian_hmm", "regime.detector.restarts=1")
+    moved = json.loads(fitted_text())
+    moved["detector"]["labels"]["slots"] = [2, 0, 1]
+    task = open_task(config, {REGIMES: json.dumps(moved)})
+    assert isinstance(task, DataTask)
+    assert list(named_columns(task)) == ["middle", "wild", "calm"]
+    assert require_named_alike(task) == 3
+
+
+def fitted_text() -> str:
+    block = prepare(configuration("regime=gaussian_hmm", "regime.detector.restarts=1")).regimes
+    assert block is not None
+    return block.text
+
+
+def test_a_slot_that_several_regimes_have_held_has_its_number() -> None:
+    detector = OnlineDetector.from_json(fitted_text())
+    calm, middle, wild = (detector.detector.labels.ids[k] for k in by_volatility(detector.model))
+    names = ("calm", "middle", "wild")
+    assert _slot_names(detector, [(wild, None, middle), (wild, calm, middle)], names) == (
+        "wild", "calm", "middle",
+    )  # fmt: skip
+    assert _slot_names(detector, [(wild, calm, 9), (wild, 7, middle)], names) == (
+        "wild", "regime 1", "regime 2",
+    )  # fmt: skip
+    assert _slot_names(detector, [(None, calm, 9)], names) == ("regime 0", "calm", "regime 2")

@@ -21,7 +21,6 @@ from evaluation.option_scores import report_on_data
 from evaluation.plots import median_seed
 from evaluation.regime_summary import RegimeHistory
 from evaluation.report import ReportInputs, write_figures, write_report
-from evaluation.report_options import OptionInputs
 from features.pipeline import FeaturePipeline
 from meta_controller.beliefs import BeliefSource
 from meta_controller.policy import HierarchicalPolicy
@@ -32,9 +31,9 @@ from training.own_modules import import_own
 from training.preparation import Prepared, keep_manifest, learner_env, prepare, warnings_of
 from training.record import RunRecord
 from training.regime_block import REGIMES
-from training.regime_view import view
+from training.regime_view import RegimeView, view
 from training.sb3.option_config import OptionAgentConfig
-from training.tasks.foreign import Seen, last_seen, require_same_account
+from training.tasks.foreign import Seen, last_seen, require_same_account, require_unseen
 from training.tasks.option_reports import option_names, report_inputs
 from training.tasks.task import Result, Score
 
@@ -109,7 +108,8 @@ class DataTask:
 
         Raises:
             ConfigError: it knows other assets, accounts, actions or regimes, needs more bars than
-                lie before the training, or learned or was chosen on what is tested here.
+                lie before the training, learned on what is chosen or tested on here, or was chosen
+                on what is tested on.
         """
         if config.market is not None:
             raise ConfigError(
@@ -122,16 +122,9 @@ class DataTask:
         if span.symbols != bars.symbols:
             raise ConfigError(f"expected the symbols {bars.symbols}, found {span.symbols}")
         require_same_account(self._env, learner_env(config))
-        tested = int(bars.ts_event[prepared.split.test.start])
-        seen = last_seen(config, self.config, bars, span.ts_event[1])
-        if seen >= tested:
-            last, first = np.array([seen, tested]).astype("datetime64[ns]")
-            did = "learned" if seen == span.ts_event[1] else "was chosen on bars"
-            raise ConfigError(
-                f"expected an agent whose training ends before the test span, which begins "
-                f"{first.astype('datetime64[D]')}, found one that {did} until "
-                f"{last.astype('datetime64[D]')}"
-            )
+        learned = span.ts_event[1]
+        chosen = last_seen(config, self.config, bars, learned)
+        require_unseen(bars, prepared.split, learned=learned, chosen=chosen)
         if REGIMES in files and files[REGIMES] != own.get(REGIMES):
             raise ConfigError(
                 "expected no detector of regimes, or this run's, which is fitted on its training "
@@ -211,8 +204,9 @@ class DataTask:
             config=self.config.evaluation,
             data_sha256=prepared.manifest.sha256,
         )
-        target, regimes = folder / into, self._regimes(folder.name)
-        evaluation = replace(evaluation, options=self._options(agents, evaluation, regimes))
+        target, seen = folder / into, self._regimes(folder.name)
+        regimes = None if seen is None else seen.history
+        evaluation = replace(evaluation, options=self._options(agents, evaluation, seen))
         evaluation.save(target)
         inputs = self._report_inputs(folder, evaluation, regimes)
         write_figures(target / "figures", evaluation, regimes, inputs.options)
@@ -223,14 +217,13 @@ class DataTask:
         self,
         agents: Mapping[int, Policy],
         evaluation: Evaluation,
-        regimes: RegimeHistory | None,
+        seen: RegimeView | None,
     ) -> OptionReport | None:
         """Who acted, and what options are worth, of the median seed; None without options."""
         seed, agent = median_seed(evaluation.agents).metadata.seed, self.config.agent
         policy = agents[seed]
         if not isinstance(policy, HierarchicalPolicy) or not isinstance(agent, OptionAgentConfig):
             return None
-        named = regimes is not None and len(regimes.names) == len(policy.beliefs.columns)
         return report_on_data(
             policy,
             self.prepared.market,
@@ -239,10 +232,10 @@ class DataTask:
             self.config.evaluation.bootstrap,
             seed=seed,
             names=option_names(agent.options),
-            regime_names=regimes.names if regimes is not None and named else (),
+            regime_names=() if seen is None else seen.slots,
         )
 
-    def _regimes(self, label: str) -> RegimeHistory | None:
+    def _regimes(self, label: str) -> RegimeView | None:
         """What the agents saw of regimes, named for people; None where they saw nothing."""
         prepared, regime = self.prepared, self.config.regime
         if prepared.regimes is None or not isinstance(regime, RegimeConfig):
@@ -254,7 +247,7 @@ class DataTask:
             label=label,
             name=regime.detector.kind,
             fitted=prepared.regimes.text,
-        ).history
+        )
 
     def _report_inputs(
         self, folder: Path, evaluation: Evaluation, regimes: RegimeHistory | None
@@ -269,19 +262,13 @@ class DataTask:
             command=record.command,
             notes=[f"Look at the data: {warning}." for warning in warnings_of(prepared)],
             regimes=regimes,
-            options=self._option_inputs(evaluation.options),
-        )
-
-    def _option_inputs(self, report: OptionReport | None) -> OptionInputs | None:
-        agent = self.config.agent
-        if report is None or not isinstance(agent, OptionAgentConfig):
-            return None
-        return report_inputs(
-            report,
-            agent.meta_controller,
-            f"seed {report.seed}, test span",
-            self._env.action,
-            symbols=self.prepared.market.symbols,
+            options=report_inputs(
+                evaluation.options,
+                self.config.agent,
+                "test span",
+                self._env.action,
+                symbols=prepared.market.symbols,
+            ),
         )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from envs.config import ActionConfig, TradeAction, TradingConfig
 from markets.bars import Bars
 from markets.sources.config import load_dataset
+from markets.splits import Split
 from meta_controller.beliefs import BeliefSource
 from training.config import TrainConfig
 from training.errors import ConfigError
@@ -41,6 +42,38 @@ def last_seen(config: TrainConfig, own: TrainConfig, bars: Bars, learned: int) -
         bars = load_dataset(recorded.data).bars
     rows = recorded.split.splits(bars.ts_event)[config.fold].validation
     return max(learned, int(bars.ts_event[rows.stop - 1])) if rows.size else learned
+
+
+def require_unseen(bars: Bars, split: Split, *, learned: int, chosen: int) -> None:
+    """Refuse an agent that knows what this run chooses or tests on.
+
+    To be chosen on the validation span is no more than this run's own checkpoints are; to have
+    learned on it is: the agent is better there than it will ever be again, and what is chosen there
+    leans on it.
+
+    Args:
+        bars: of this run.
+        split: of this run.
+        learned: time of the last bar that the agent learned on, ns UTC.
+        chosen: time of the last bar that it learned or was chosen on.
+
+    Raises:
+        ConfigError: it learned or was chosen on bars of the test span or later, or learned on bars
+            of the validation span.
+    """
+    spans = (
+        ("validation", split.validation, "learned", learned),
+        ("test", split.test, "learned", learned),
+        ("test", split.test, "was chosen on bars", chosen),
+    )
+    for name, rows, did, seen in spans:
+        if rows.size and seen >= bars.ts_event[rows.start]:
+            begins = np.datetime64(int(bars.ts_event[rows.start]), "ns").astype("datetime64[D]")
+            last = np.datetime64(seen, "ns").astype("datetime64[D]")
+            raise ConfigError(
+                f"expected an agent whose training ends before the {name} span, which begins "
+                f"{begins}, found one that {did} until {last}"
+            )
 
 
 def require_same_account(own: TradingConfig, other: TradingConfig) -> None:

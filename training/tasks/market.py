@@ -29,7 +29,6 @@ from evaluation.optimality_report import (
 )
 from evaluation.option_result import OptionReport
 from evaluation.option_scores import report_on_market
-from evaluation.report_options import OptionInputs
 from markets.atomic import write_whole
 from markets.manifest import ManifestError
 from markets.synthetic.base import Stream
@@ -185,7 +184,14 @@ class MarketTask:
         target, record = folder / into, RunRecord.read(folder)
         found = replace(found, options=self._options(agents, found))
         found.save(target)
-        options = self._option_inputs(found)
+        options = report_inputs(
+            found.options,
+            self.config.agent,
+            "first episode",
+            self._env.action,
+            slices=found.slices,
+            additive=found.additive,
+        )
         write_optimality_figures(target / "figures", found, options)
         inputs = OptimalityInputs(
             title=folder.name,
@@ -212,19 +218,6 @@ class MarketTask:
             seed=seed,
             names=option_names(agent.options),
             unit=found.unit,
-        )
-
-    def _option_inputs(self, found: OptimalityEvaluation) -> OptionInputs | None:
-        agent, report = self.config.agent, found.options
-        if report is None or not isinstance(agent, OptionAgentConfig):
-            return None
-        return report_inputs(
-            report,
-            agent.meta_controller,
-            f"seed {report.seed}, first episode",
-            self._env.action,
-            slices=found.slices,
-            additive=found.additive,
         )
 
 

@@ -7,7 +7,8 @@ from envs.config import ActionConfig
 from evaluation.optimality_states import Slice
 from evaluation.option_result import OptionReport
 from evaluation.report_options import OptionInputs
-from meta_controller.config import MetaControllerConfig
+from training.config import AgentConfig
+from training.sb3.option_config import OptionAgentConfig
 
 
 def option_names(options: Sequence[OptionConfig]) -> tuple[str, ...]:
@@ -16,30 +17,32 @@ def option_names(options: Sequence[OptionConfig]) -> tuple[str, ...]:
 
 
 def report_inputs(
-    report: OptionReport,
-    meta: MetaControllerConfig,
+    report: OptionReport | None,
+    agent: AgentConfig | OptionAgentConfig,
     account: str,
     action: ActionConfig,
     *,
     symbols: Sequence[str] = (),
     slices: Sequence[Slice] = (),
     additive: bool = True,
-) -> OptionInputs:
-    """What a report draws.
+) -> OptionInputs | None:
+    """What a report draws; None of an agent without options.
 
     Args:
         report: history and scores.
-        meta: the controller and its execution.
-        account: whose history it is.
+        agent: what was trained.
+        account: whose history it is, beside the seed.
         action: how actions become holdings.
         symbols: assets of recorded data.
         slices: targets over the state, on markets with a known answer.
         additive: whether holdings are units.
     """
+    if report is None or not isinstance(agent, OptionAgentConfig):
+        return None
     return OptionInputs(
         report=report,
-        account=account,
-        config=meta,
+        account=f"seed {report.seed}, {account}",
+        config=agent.meta_controller,
         action=action,
         symbols=symbols,
         slices=slices,

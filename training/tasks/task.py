@@ -87,7 +87,8 @@ class Task(Protocol):
 
         Raises:
             ConfigError: it knows another kind of market, other assets, accounts or actions, or
-                needs more bars than lie before the training; or it learned on what is tested here.
+                needs more bars than lie before the training; or it learned on what is chosen or
+                tested on here.
         """
         ...
 
