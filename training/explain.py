@@ -191,20 +191,21 @@ def _data_stage(task: DataTask, at: str | None) -> _Stage:
     rows = [(name, task.prepared.rows(name)) for name in SPANS if task.prepared.rows(name).size]
     first = _simulator(task, whole, rows[0][1]).first_start
     last = rows[-1][1].stop - 1
-    possible = f"{show(int(times_T[first]))} to {show(int(times_T[last]))}"
+    # The last bar of a span is only earned in; a time in it asks for the decision before.
+    possible = f"{show(int(times_T[first]))} to {show(int(times_T[last - 1]))}"
     wanted = last
     if at is not None:
         try:
             moment = to_ns(at, last=True)
         except TimeError as error:
-            raise ConfigError(f"at: expected a date such as {show(int(times_T[last]))}, found {at}"
-                              ) from error  # fmt: skip
+            day = show(int(times_T[last - 1]))
+            raise ConfigError(f"at: expected a date such as {day}, found {at}") from error
         if not times_T[first] <= moment or to_ns(at) > times_T[last]:
             raise ConfigError(
                 f"at: expected a time from {possible}, where the agents of this run act, was {at}"
             )
         wanted = int(np.searchsorted(times_T, moment, side="right")) - 1
-    # The last bar of a span is only earned in; a gap between spans belongs to the one before.
+    # A gap between spans belongs to the one before.
     name, span = [each for each in rows if each[1].start <= max(wanted, rows[0][1].start)][-1]
     simulator = _simulator(task, whole, span)
     start, end = int(simulator.bar_N[0]), int(simulator.end_N[0])

@@ -17,6 +17,7 @@ from envs.config import LevelsAction, SimplexAction, TradingConfig
 from evaluation.option_history import OptionHistory, history_on_market
 from training.agents import build_learner, policy_of
 from training.checkpoint import Snapshot
+from training.commands.explain_text import told
 from training.config import TrainConfig
 from training.explain import asked, explain
 from training.explain_words import Controls, reason
@@ -134,6 +135,7 @@ def test_recorded_data_is_played_from_the_beginning_of_the_span(runs: Path) -> N
     again = explain(runs / "data", at=found.place.bar)
     assert again.history.weights_TK.tolist() == history.weights_TK.tolist()
     last = explain(runs / "data")
+    assert last.place.possible.endswith(f"to {last.place.bar}")
     assert last.place.where == "the test span"
     assert history.times[0] == last.history.times[0]
     assert len(history.times) < len(last.history.times)
@@ -152,9 +154,9 @@ def test_recorded_data_is_played_from_the_beginning_of_the_span(runs: Path) -> N
         (["blended", "--at", "40"], r"at: expected a bar of the path, 0 .. 39, was 40"),
         (["blended", "--at", "2011-01-01"], r"at: expected a bar of the path.*was 2011-01-01"),
         (["data", "--episode", "0"], r"episode: expected none on recorded data.*was 0"),
-        (["data", "--at", "soon"], r"at: expected a date such as 2013-03-01.*, found soon"),
-        (["data", "--at", "2013-03-02"], r"at: expected a time from 2000-.* to 2013-03-01.*was"),
-        (["data", "--at", "1999-12-31"], r"at: expected a time from 2000-.* to 2013-03-01.*was"),
+        (["data", "--at", "soon"], r"at: expected a date such as 2013-02-28.*, found soon"),
+        (["data", "--at", "2013-03-02"], r"at: expected a time from 2000-.* to 2013-02-28.*was"),
+        (["data", "--at", "1999-12-31"], r"at: expected a time from 2000-.* to 2013-02-28.*was"),
         (["nowhere"], r"expected the folder of a run, found none"),
     ],
 )
@@ -188,6 +190,24 @@ def test_a_person_reads_a_table_and_a_sentence(
     assert document["options"][2]["positions"]["cash"] == pytest.approx(1.0, abs=1e-5)
     assert document["done"]["hindsight"] == found.decision.earned
     assert document["regime"] is None
+
+
+@pytest.mark.parametrize(("controller", "gated"), [("residual", True), ("fallback", False)])
+def test_a_gate_is_told_of_where_there_is_one(runs: Path, controller: str, gated: bool) -> None:
+    found = explain(runs / "blended", at="5")
+    found = replace(found, controls=replace(found.controls, controller=controller))
+    _, _, _, options, legend = told(found, every=False)
+    heads = options.splitlines()[0].split()
+    assert ("GATE" in heads) is ("GATE" in legend) is gated
+    alike = [part for part in heads if part != "GATE"]
+    assert alike[:6] == ["OPTION", "FALLBACK", "PROPOSAL", "ENDS", "BEFORE", "NOW"]
+    first = options.splitlines()[1].removeprefix("option 0").split()
+    shown = [found.history.fallback_TK, found.history.proposal_TK, found.history.termination_TK]
+    expected = [f"{table_TK[-1, 0]:.2f}" for table_TK in shown]
+    assert [first[0], *first[2 if gated else 1 :][:2]] == expected
+    begun = told(replace(found, history=explain(runs / "blended", at="0").history), every=False)
+    row = begun[3].splitlines()[1].removeprefix("option 0").split()
+    assert row[4 if gated else 3] == "none"
 
 
 def history(**changes: Any) -> OptionHistory:
@@ -280,9 +300,9 @@ def test_one_option_at_a_time_is_explained_by_chance() -> None:
 
 def test_an_option_that_failed_is_named() -> None:
     failed_K = np.array([True, False])
-    told = reason(history(), CONTROLS, failed_K)
-    assert told.startswith(reason(history(), CONTROLS))
-    assert told.endswith(" No finite output came from momentum, whose weight went to the others.")
+    words = reason(history(), CONTROLS, failed_K)
+    assert words.startswith(reason(history(), CONTROLS))
+    assert words.endswith(" No finite output came from momentum, whose weight went to the others.")
 
 
 def test_a_belief_that_fell_is_told_with_the_one_before() -> None:
@@ -297,7 +317,8 @@ def test_a_run_without_a_checkpoint_is_refused(
     for name in ("config.yaml", "data.json"):
         (tmp_path / name).write_text((runs / "single" / name).read_text())
     assert perennial.main(["explain", str(tmp_path)]) == 2
-    assert "expected a complete one, found none" in capsys.readouterr().err
+    folder = tmp_path / "seed-0" / "checkpoints"
+    assert f"{folder}: expected a complete checkpoint, found none" in capsys.readouterr().err
 
 
 def test_positions_that_actions_ask_for() -> None:

@@ -20,6 +20,7 @@ _TELLING: Final = 3
 _MOST: Final = 6
 """Prices and holdings that are shown."""
 _HEADS: Final = ("OPTION", "FALLBACK", "GATE", "PROPOSAL", "ENDS", "BEFORE", "NOW")
+_GATE: Final = _HEADS.index("GATE")
 
 
 def told(found: Explanation, *, every: bool) -> list[str]:
@@ -131,7 +132,8 @@ def _options(found: Explanation) -> list[tuple[str, ...]]:
     gated = found.controls.controller in GATED
     shown = _telling(decided)
     alone = [f"ALONE {decided.positions[number]}" for number in shown]
-    rows: list[tuple[str, ...]] = [(*_HEADS, *alone, "HINDSIGHT")]
+    heads = _HEADS if gated else (*_HEADS[:_GATE], *_HEADS[_GATE + 1 :])
+    rows: list[tuple[str, ...]] = [(*heads, *alone, "HINDSIGHT")]
     for option, name in enumerate(history.names):
         numbers = [
             table_TK[-1, option]
@@ -144,13 +146,14 @@ def _options(found: Explanation) -> list[tuple[str, ...]]:
             )
         ]
         cells = [f"{number:.2f}" for number in numbers]
-        cells.insert(1, f"{history.deviation_TK[-1, option]:+.2f}" if gated else "none")
         if len(history.times) == 1:
-            cells[4] = "none"
+            cells[-2] = "none"
+        if gated:
+            cells.insert(_GATE - 1, f"{history.deviation_TK[-1, option]:+.2f}")
         hindsight = "failed" if decided.failed_K[option] else f"{decided.payoff_K[option]:+.4g}"
         rows.append((name, *cells, *_alone(decided, decided.asked_KM[option], shown), hindsight))
     done = _alone(decided, decided.taken_M, shown)
-    rows.append(("done", *[""] * 6, *done, f"{decided.earned:+.4g}"))
+    rows.append(("done", *[""] * (len(heads) - 1), *done, f"{decided.earned:+.4g}"))
     return _ranged(rows)
 
 
@@ -158,9 +161,11 @@ def _legend(found: Explanation) -> list[tuple[str, str]]:
     """What the columns are."""
     decided = found.decision
     last = f"{decided.reward} that it would have earned in the next bar, which nobody knew then"
+    gate = "logit that was learned and is added to the fallback's, or stands alone if free"
+    gated = found.controls.controller in GATED
     return [
         ("FALLBACK", "share by the belief in regimes alone"),
-        ("GATE", "logit that was learned and is added to the fallback's, or stands alone if free"),
+        *([("GATE", gate)] if gated else []),
         ("PROPOSAL", "share that the controller asks for"),
         ("ENDS", "termination: probability that the option ends, and the controller chooses anew"),
         ("BEFORE, NOW", "share of the agent's action in the bar before, and in this one"),
