@@ -146,9 +146,15 @@ def adopt(model: OptionPPO, weights: dict[str, torch.Tensor], *, frozen: bool) -
         frozen: let the experts not learn.
 
     Raises:
-        ValueError: experts that are heads of the trunk, which cannot be told from terminations.
+        ValueError: experts that are heads of the trunk, which cannot be told from terminations; or
+            that see the state of a recurrent unit, without which they are nothing.
     """
     options = model.policy.network.options
+    if options.cell is not None or any(name.startswith("options.cell.") for name in weights):
+        raise ValueError(
+            "agent.policy.recurrent: expected 0, as only experts are carried over, found a "
+            "recurrent unit that they see"
+        )
     if options.bank is None or options.heads:
         raise ValueError("agent.policy.experts: expected networks, found heads")
     prefix = "options.bank."

@@ -96,6 +96,18 @@ def test_frozen_options_do_not_learn_and_all_else_does() -> None:
     assert all(torch.equal(after[name], donor[name]) for name in kept)
 
 
+@pytest.mark.parametrize("remembers", ["model", "donor"])
+def test_experts_that_see_a_recurrent_unit_are_not_carried_over(remembers: str) -> None:
+    learners = {}
+    for name in ("model", "donor"):
+        units = ("agent.policy.recurrent=4",) if name == remembers else ()
+        config = config_of("far", "gp", 128, (*SMALL, *units))
+        learners[name] = build_learner(config, MarketTask(config), 0)
+    weights = learners["donor"].policy.net.state_dict()
+    with pytest.raises(ValueError, match=r"recurrent: expected 0, .*found a recurrent unit"):
+        adopt(option_learner(learners["model"]), weights, frozen=True)
+
+
 def test_a_curve_begins_before_the_training_and_ends_after_it() -> None:
     found = curve("from scratch", "near", "gp", 192, 0,
                   options=None, paths=SHORT, every=2, changes=SMALL)  # fmt: skip
