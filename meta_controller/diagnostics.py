@@ -18,7 +18,7 @@ from agents.option_losses import (
     usage_entropy,
 )
 from meta_controller.chain import total_variation
-from meta_controller.config import MetaControllerConfig
+from meta_controller.config import LEARNED, MetaControllerConfig
 
 _LEAST = 1e-12
 _RARE = 0.01
@@ -153,7 +153,10 @@ def collapses(found: dict[str, float], config: MetaControllerConfig) -> dict[str
     if _count(found) < 2:
         return {}
     chooses = config.controller.kind not in ("fixed", "uniform")
-    faults = _usage_faults(found) | _time_faults(found, config) if chooses else {}
+    faults: dict[str, str] = {}
+    if chooses:
+        learns = config.controller.kind in LEARNED
+        faults = _usage_faults(found, learns=learns) | _time_faults(found, config)
     if found.get("hellinger", 1.0) < 0.05:
         faults["all_the_same"] = (
             f"options act alike (mean Hellinger distance {found['hellinger']:.3f}): raise "
@@ -168,7 +171,7 @@ def _count(found: dict[str, float]) -> int:
     return sum(name.startswith("usage_") for name in found) - 1
 
 
-def _usage_faults(found: dict[str, float]) -> dict[str, str]:
+def _usage_faults(found: dict[str, float], *, learns: bool) -> dict[str, str]:
     faults: dict[str, str] = {}
     largest = max(found[f"usage_{option}"] for option in range(_count(found)))
     if found["usage_entropy"] < 0.5 or largest > 0.9:
@@ -180,9 +183,10 @@ def _usage_faults(found: dict[str, float]) -> dict[str, str]:
     if found["blend_entropy"] > 0.95:
         faults["uniform_blend"] = (
             f"every state blends all options evenly (entropy {found['blend_entropy']:.2f}): feed "
-            "the controller a belief about regimes (regime=..., market.world.regime=belief), or "
-            "lower agent.ppo.entropy"
+            "the controller a belief about regimes (regime=..., market.world.regime=belief)"
         )
+        if learns:
+            faults["uniform_blend"] += ", or lower agent.ppo.entropy"
     if found.get("regime_information", 1.0) < 0.01:
         faults["blind_to_regimes"] = (
             "which option acts has nothing to do with the regime (mutual information "

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from meta_controller.config import (
     ExecutionConfig,
+    FallbackController,
     FixedController,
     MetaControllerConfig,
+    ResidualController,
     UniformController,
 )
 from meta_controller.diagnostics import (
@@ -232,6 +234,14 @@ def test_options_of_a_blend_may_move_in_every_bar() -> None:
     assert "ends_every_step" not in collapses(ends_every_step(), BLENDED)
     alternate = MetaControllerConfig(execution=ExecutionConfig(mode="alternate"))
     assert "ends_every_step" in collapses(ends_every_step(), alternate)
+
+
+def test_a_controller_without_a_gate_is_not_told_to_train_it_otherwise() -> None:
+    gated, plain = (
+        collapses(uniform_blend(), MetaControllerConfig(controller=controller))["uniform_blend"]
+        for controller in (ResidualController(), FallbackController())
+    )
+    assert gated == f"{plain}, or lower agent.ppo.entropy"
 
 
 @pytest.mark.parametrize("controller", [FixedController(), UniformController()])
