@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.policy import Policy
-from evaluation.option_variants import EXECUTIONS, under
+from evaluation.option_variants import under
 from meta_controller.config import (
     ControllerConfig,
     FallbackController,
@@ -29,6 +29,13 @@ CONTROLLERS: dict[str, ControllerConfig] = {
 }
 """Controllers without training, by name; besides them `fixed:K`."""
 
+WAYS: dict[Execution, str] = {
+    "blended": "all act, by their weights",
+    "sampled": "one at a time, drawn by its weight, as runs with execution.mode=hard are judged",
+    "mode": "one at a time, the likeliest",
+}
+"""How trained options can act, by name."""
+
 
 @dataclass(frozen=True)
 class Instead:
@@ -42,12 +49,13 @@ class Instead:
     """Folder of the judgement."""
 
     @classmethod
-    def read(cls, controller: str | None, execution: Execution | None) -> "Instead":
+    def read(cls, controller: str | None, way: str | None) -> "Instead":
         """From the words of a command.
 
         Raises:
-            ConfigError: a controller that there is not.
+            ConfigError: a controller or an execution that there is not.
         """
+        execution = _execution(way)
         words = [controller.replace(":", "-")] if controller else []
         words += [execution] if execution else []
         into = "-".join(["evaluation", *words])
@@ -79,6 +87,14 @@ class Instead:
             return under(policy, self.controller, self.execution)
         except ValueError as error:
             raise ConfigError(f"--controller: {error}") from error
+
+
+def _execution(way: str | None) -> Execution | None:
+    found = next((execution for execution in WAYS if execution == way), None)
+    if way is not None and found is None:
+        known = ", ".join(f"{name} ({meaning})" for name, meaning in WAYS.items())
+        raise ConfigError(f"--execution: expected {known}, found {way!r}")
+    return found
 
 
 def evaluate_run(
@@ -118,7 +134,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="perennial evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--controller")
-    parser.add_argument("--execution", choices=EXECUTIONS)
+    parser.add_argument("--execution")
     words = parser.parse_args(argv)
     folder, instead = words.run, Instead.read(words.controller, words.execution)
     config = TrainConfig.from_yaml(folder / "config.yaml")

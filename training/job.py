@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
-from training.config import TrainConfig, differences
+from training.agents import build_learner
+from training.callbacks import Watch
+from training.config import TrainConfig
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
-from training.learning import Watch, checkpoints, learn, saved_fits
+from training.learning import checkpoints, learn, saved_fits
 from training.progress import TrainingProgress
+from training.resume import resumed_config
 from training.runtime import limit_torch_threads, resolve_device
 from training.signals import StopRequest
 from training.tasks.choice import open_task
 from training.tasks.task import Task
 from training.tracking.tracker import RunTracker
-
-ELSEWHERE = ("threads", "device", "tracking")
-"""Parts of the configuration that may differ when a run is resumed: they change no result."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -36,46 +34,49 @@ def start_job(config: TrainConfig, overrides: Sequence[str]) -> Path:
         The run's folder.
 
     Raises:
-        ConfigError: the configuration does not fit the data.
+        ConfigError: the configuration does not fit the data; no folder is made.
+        DeviceError: the machine has no such device; likewise.
         Interrupted: SIGINT or SIGTERM came; the run can be resumed.
     """
     task = open_task(config)
+    _settle(config)
+    build_learner(config, task, config.seed)  # what does not fit leaves no folder behind
     return _run(config, task, _new_folder(config), overrides)
 
 
-def resume_job(folder: str, overrides: DictConfig) -> Path:
+def resume_job(folder: Path, words: Sequence[str]) -> Path:
     """Go on with an interrupted run, under its own configuration.
 
     Args:
         folder: of the run.
-        overrides: what else was asked for; only what does not change the training may differ.
+        words: the command line's overrides; only what does not change the training may differ.
 
     Returns:
         The run's folder.
 
     Raises:
-        ConfigError: no such run, or overrides that would make it another one.
+        ConfigError: no such run, or words that would make it another one.
         ManifestError: the data has changed since the run was started.
         Interrupted: as `start_job`.
     """
-    path = Path(folder)
-    saved = TrainConfig.from_yaml(path / "config.yaml").to_container()
-    merged = OmegaConf.merge(OmegaConf.create(saved), overrides)
-    config = TrainConfig.from_container(OmegaConf.to_container(merged, resolve=True))
-    faults = [
-        f"{name}: expected {old!r} as the run was started, was {new!r}"
-        for name, old, new in differences(saved, config.to_container())
-        if name.split(".")[0] not in ELSEWHERE
-    ]
-    if faults:
-        raise ConfigError(f"{path} cannot be resumed as another run:\n" + "\n".join(faults))
-    return _run(config, open_task(config, saved_fits(config, path)), path, None)
+    config = resumed_config(folder, words)
+    task = open_task(config, saved_fits(config, folder))
+    _settle(config)
+    return _run(config, task, folder, None)
+
+
+def _settle(config: TrainConfig) -> None:
+    """Where the training computes.
+
+    Raises:
+        DeviceError: the machine has no such device.
+    """
+    resolve_device(config.device)
+    limit_torch_threads(config.threads)
 
 
 def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str] | None) -> Path:
     """Train and judge in a folder; `overrides` is None when the run is resumed."""
-    resolve_device(config.device)
-    limit_torch_threads(config.threads)
     task.keep_provenance(folder)
     tags = {"data_sha256": task.sha256, "seed": str(config.seed)}
     tracker = RunTracker(folder, config.tracking)

@@ -4,16 +4,18 @@ import difflib
 import os
 import re
 import sys
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from training.config import TrainConfig, known_paths
 from training.errors import ConfigError
 from training.job import resume_job, start_job
+from training.resume import resumed_folder
 
 _errors: list[Exception] = []
 """Errors of the jobs of one call: Hydra would print them in its own way and end the process."""
@@ -33,8 +35,7 @@ def _start(cfg: DictConfig, overrides: list[str]) -> None:
     if resume is None:
         start_job(TrainConfig.from_hydra(cfg), overrides)
     else:
-        asked = [text for text in overrides if not text.startswith("resume=")]
-        resume_job(resume, OmegaConf.from_dotlist(asked))
+        resume_job(Path(resume), overrides)
 
 
 def _in_words(message: str) -> str:
@@ -48,6 +49,17 @@ def _in_words(message: str) -> str:
     return message.split("Config search path:", maxsplit=1)[0].rstrip()
 
 
+def _resumed(argv: list[str]) -> bool:
+    """Go on with a run, if that is what is asked for."""
+    try:
+        folder = resumed_folder(argv)
+        if folder is not None:
+            resume_job(folder, argv)
+    except HydraException as error:
+        raise ConfigError(_in_words(str(error))) from error
+    return folder is not None
+
+
 def main(argv: list[str]) -> int:
     """Run `perennial train` with Hydra's arguments.
 
@@ -59,6 +71,9 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv = ["perennial train", *argv]
     _errors.clear()
+    # Hydra begins with the default agent and data, whose keys may not be those of a resumed run.
+    if _resumed(argv):
+        return 0
     try:
         _launch()
     # Those of the jobs are in `_errors`: a ValueError is Hydra's, of flags that exclude each other.

@@ -16,8 +16,10 @@ from tests.evaluation.option_policies import Always
 from tests.training.test_job import start, wait_for
 from tests.training.test_market_job import document
 from training.checkpoint import CheckpointStore, load
+from training.config import TrainConfig
 from training.errors import ConfigError
 from training.evaluate import Instead
+from training.resume import resumed_config
 from training.status import read_status
 
 OPTIONS = "agent=options"
@@ -119,6 +121,11 @@ def test_options_are_judged_under_other_controllers_beside_the_runs_own(finished
         (("--controller", "fixed:3"), "--controller: controller.option: expected one of 0 .. 2"),
         (("--controller", "best"), "or fixed:K, found 'best'"),
         (("--controller", "fixed:one"), "or fixed:K, found 'fixed:one'"),
+        (
+            ("--execution", "hard"),
+            "--execution: expected blended (all act, by their weights), sampled (one at a time",
+        ),
+        (("--execution", "hard"), "mode (one at a time, the likeliest), found 'hard'"),
     ],
 )
 def test_controllers_that_there_are_not_are_refused(
@@ -128,6 +135,60 @@ def test_controllers_that_there_are_not_are_refused(
     assert main(["evaluate", str(finished), *words]) == 2
     assert told in capsys.readouterr().err
     assert {path.name for path in finished.iterdir()} == folders
+
+
+BETA = "agent.meta_controller.execution.beta_max"
+ASKED = f"{BETA}: expected 0.22 as the run was started, was"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((f"{BETA}=0.3",), f"{ASKED} 0.3"),
+        ((f"{BETA}=3",), f"{ASKED} 3"),
+        (("market.world.cost=11",), "market.world.cost: expected 10.0 as the run was started, was"),
+        (("+agent.meta_controller.controller={kind: fixed}",), "kind: expected 'residual' as"),
+        (("agent.meta_controller.execution.beta=0.3",), "beta: unknown key, was 0.3; did you mean"),
+        (("agent=ppo",), "agent.kind: expected 'options' as the run was started, was 'flat'"),
+        (("agent=options", f"{BETA}=0.3"), f"{ASKED} 0.3"),
+        (("debug=tiny", "seed=3"), "seed: expected 0 as the run was started, was 3"),
+        (("market=regime_gbm",), "market.world.kind: expected 'garleanu_pedersen' as"),
+        (("agent=nope",), "Could not find 'agent/nope'"),
+        (("~agent.policy",), "agent.policy: expected name=value with a single value for a run"),
+        (("seed=1,2",), "seed: expected name=value with a single value for a run that is resumed"),
+    ],
+)
+def test_a_run_of_options_cannot_be_resumed_as_another_one(
+    finished: Path, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(finished)
+    assert main(["train", f"resume={finished}", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert files(finished) == before
+
+
+def test_words_that_say_what_the_run_is_are_no_change(finished: Path) -> None:
+    saved = TrainConfig.from_yaml(finished / "config.yaml")
+    values = (f"{BETA}=0.22", "market.world.cost=10", "agent.ppo.epochs=2")
+    assert resumed_config(finished, values) == saved
+    assert resumed_config(finished, (*MARKET, f"resume={finished}")) == saved
+    moved = resumed_config(finished, ("tracking=journal", "threads=2", "device=cpu"))
+    assert (moved.threads, moved.tracking.mlflow) == (2, False)
+    assert moved.agent == saved.agent
+
+
+MAP = "agent.meta_controller.regime_map=[[1,0],[0,1]]"
+RULE = "agent.options=[{kind: learned},{kind: rule,name: momentum}]"
+
+
+@pytest.mark.parametrize("word", [MAP, RULE, "device=cuda"])
+def test_a_run_that_is_refused_leaves_nothing(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["debug=tiny", "market=garleanu_pedersen", "agent=options", f"runs={tmp_path / 'runs'}"]
+    assert main(["train", *words, word]) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_flat_agent_has_no_controller_to_replace() -> None:

@@ -6,7 +6,8 @@ SUMMARY = "judge a trained run out of sample against the baselines and write its
 EXAMPLES = """\
 perennial evaluate runs/NAME       # ledgers, metrics and report of a run, anew
 perennial evaluate latest          # the run that was started last
-perennial evaluate latest --controller uniform    # its options, under another controller"""
+perennial evaluate latest --controller uniform    # its options, under another controller
+perennial evaluate latest --execution sampled     # one option at a time instead of their blend"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--execution",
-        choices=("blended", "sampled", "mode"),
-        help="how the options act: all by their weights, one that is drawn, or the likeliest one",
+        metavar="WAY",
+        help=(
+            "judge trained options under another execution instead: blended (all act, by their "
+            "weights), sampled (one acts at a time, drawn by its weight; so are runs with "
+            "execution.mode=hard judged) or mode (one at a time, the likeliest); written to "
+            "evaluation-WAY/"
+        ),
     )
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
 
