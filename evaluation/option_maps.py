@@ -86,7 +86,7 @@ def _alone(options: OptionSlice, names: Sequence[str]) -> list[tuple[str, Array]
     """Title and targets of each option."""
     shares_K = options.share_KYX.mean(axis=(1, 2))
     return [
-        (f"{short(name, 14)} ({share:.0%})", target_YX)
+        (f"{short(name, 10)} ({share:.0%})", target_YX)
         for name, share, target_YX in zip(names, shares_K, options.target_KYX, strict=True)
     ]
 

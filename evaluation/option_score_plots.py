@@ -110,13 +110,16 @@ def _write(axes: Axes, column: int, row: int, cell: Interval, factor: float) -> 
         cell_text(axes, column, row + 0.23, text, size=7.2)
 
 
-def curve_figure(points: Sequence[CurvePoint], *, cap: float | None, unit: str) -> Figure:
+def curve_figure(
+    points: Sequence[CurvePoint], *, cap: float | None, unit: str, switching: bool = False
+) -> Figure:
     """Score against the largest disruption: a blended agent under several limits, and the hard one.
 
     Args:
         points: at least one.
         cap: the limit of the agent as it was trained; None where it has none.
         unit: of the scores.
+        switching: points stand at their rate of switches instead, for one option at a time.
     """
     figure = Figure(figsize=(_WIDTH, 3.7))
     axes = figure.subplots()
@@ -158,7 +161,11 @@ def curve_figure(points: Sequence[CurvePoint], *, cap: float | None, unit: str) 
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(visible=True, axis="x")
     axes.margins(y=0.18)
-    axes.set_xlabel("largest disruption of a bar (log scale): share of the weight that moved")
+    axes.set_xlabel(
+        "churn (log scale): share of the bars in which another option takes over"
+        if switching
+        else "largest disruption of a bar (log scale): share of the weight that moved"
+    )
     axes.set_ylabel(f"{prefix}{unit}")
     axes.set_title("Score by the limit on disruption", pad=16)
     bare(axes)
@@ -219,9 +226,7 @@ def ablations_figure(gaps: Mapping[str, Interval], *, unit: str) -> Figure:
         axes.plot([low, high], [place] * 2, color=colour, linewidth=2.4)
         axes.plot([middle], [place], "o", ms=6.5, mew=0, color=colour)
         gap = gaps[name]
-        text = shown(gap.estimate, factor)
-        if np.isfinite(gap.width) and gap.width > 0.0:
-            text += f"  [{shown(gap.low, factor)}, {shown(gap.high, factor)}]"
+        text = _told(gap, factor)
         axes.text(1.015, place, text, transform=axes.get_yaxis_transform(), va="center",
                   fontsize=9, color=COLOURS["ink" if apart else "muted"])  # fmt: skip
     axes.axvline(0.0, color=COLOURS["ink"], linewidth=0.9, zorder=0.9)
@@ -235,3 +240,15 @@ def ablations_figure(gaps: Mapping[str, Interval], *, unit: str) -> Figure:
     bare(axes)
     figure.subplots_adjust(left=0.33, right=0.835, top=1.0 - 0.36 / height, bottom=0.52 / height)
     return figure
+
+
+def _told(gap: Interval, factor: float) -> str:
+    """A gap and its interval; one that leaves out zero is never written as zero."""
+    ends = (gap.estimate, gap.low, gap.high)
+    texts = [shown(value, factor) for value in ends]
+    apart = gap.low > 0.0 or gap.high < 0.0
+    if apart and any(float(text.replace("\N{MINUS SIGN}", "-")) == 0.0 for text in texts):
+        texts = [f"{factor * value:.2g}".replace("-", "\N{MINUS SIGN}") for value in ends]
+    if np.isfinite(gap.width) and gap.width > 0.0:
+        return f"{texts[0]}  [{texts[1]}, {texts[2]}]"
+    return texts[0]

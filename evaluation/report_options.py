@@ -121,9 +121,12 @@ def option_figures(inputs: OptionInputs) -> dict[str, Callable[[], Figure]]:
         )
     elif held is not None:
         drawn["option_targets"] = lambda: targets_figure(held)
-    points = _curve(scores)
+    hard = _hard(inputs.config)
+    points = _curve(scores, hard=hard)
     if any(point.cap is not None for point in points):
-        drawn["option_curve"] = lambda: curve_figure(points, cap=cap, unit=scores.unit)
+        drawn["option_curve"] = lambda: curve_figure(
+            points, cap=cap, unit=scores.unit, switching=hard
+        )
     gaps = _ablations(scores)
     if gaps:
         drawn["option_ablations"] = lambda: ablations_figure(gaps, unit=scores.unit)
@@ -153,12 +156,15 @@ def _matrix(scores: OptionScores) -> dict[str, Sequence[Interval]]:
     return {**alone, _AGENT: scores.agent_R}
 
 
-def _curve(scores: OptionScores) -> list[CurvePoint]:
+def _curve(scores: OptionScores, *, hard: bool) -> list[CurvePoint]:
+    """What each limit earns; one option at a time moves all or nothing, but more or less often."""
+    if hard:
+        return [CurvePoint(p.beta_max, p.churn, p.value) for p in scores.limits]
     points = [CurvePoint(p.beta_max, p.disruption_max, p.value) for p in scores.limits]
     values = {variant.name: variant.value for variant in scores.variants}
     # Of the two ways to act one at a time, the one of the training where both are there.
-    hard = next((name for name in ("sampled", "mode") if name in values), None)
-    return points if hard is None else [*points, CurvePoint(None, 1.0, values[hard])]
+    single = next((name for name in ("sampled", "mode") if name in values), None)
+    return points if single is None else [*points, CurvePoint(None, 1.0, values[single])]
 
 
 def _ablations(scores: OptionScores) -> dict[str, Interval]:
@@ -186,8 +192,17 @@ def _held(inputs: OptionInputs) -> OptionHistory | None:
 
 
 def _cap(config: MetaControllerConfig) -> float | None:
-    """Largest disruption of a step; None where one option acts at a time."""
-    return None if config.execution.mode == "hard" else config.execution.beta_max
+    """Largest disruption of a step; None where nothing limits it.
+
+    One option at a time moves everything at a switch; a controller that does not learn moves at
+    once, unless it is capped.
+    """
+    limited = config.controller.kind in LEARNED or config.execution.capped
+    return config.execution.beta_max if limited and not _hard(config) else None
+
+
+def _hard(config: MetaControllerConfig) -> bool:
+    return config.execution.mode == "hard"
 
 
 def _diagnosed(inputs: OptionInputs) -> dict[str, float]:
@@ -214,7 +229,8 @@ def _tiles(inputs: OptionInputs, found: Mapping[str, float]) -> tuple[tuple[str,
     most = int(usage_K.argmax())
     changes = len(switches(history))
     lasting = len(history.times) / (changes + 1)
-    cap = _cap(inputs.config)
+    cap, hard = _cap(inputs.config), _hard(inputs.config)
+    allowed = "one option at a time" if hard else "no limit" if cap is None else f"allowed {cap:g}"
     tiles = [
         ("Acts most", history.names[most], f"{usage_K[most]:.0%} of the weight"),
         ("Use of the options", shown(found["usage_entropy"]), "0: one only, 1: all evenly"),
@@ -222,7 +238,7 @@ def _tiles(inputs: OptionInputs, found: Mapping[str, float]) -> tuple[tuple[str,
         (
             "Largest disruption",
             shown(float(disruption(history).max())),
-            "one option at a time" if cap is None else f"allowed {cap:g}",
+            allowed,
         ),
     ]
     if "regime_information" in found and len(history.names) > 1:
@@ -279,9 +295,9 @@ def _steps(inputs: OptionInputs) -> str:
     moved_T = disruption(inputs.history)
     cap = _cap(inputs.config)
     largest, mean = float(moved_T.max()), float(moved_T[1:].mean()) if len(moved_T) > 1 else 0.0
-    if cap is None:
+    if _hard(inputs.config):
         return f"One option acts at a time; it changes in {mean:.1%} of the bars."
-    limit = f"at most {cap:.0%} may" if inputs.config.controller.kind in LEARNED else "no limit"
+    limit = "no limit" if cap is None else f"at most {cap:.0%} may"
     return f"A bar moves {mean:.1%} of the weight on average and {largest:.0%} at most ({limit})."
 
 
@@ -289,11 +305,20 @@ def _of_ablations(inputs: OptionInputs) -> list[str]:
     """What the agent would lose, in words; intervals that contain zero say nothing."""
     scores = inputs.report.scores
     better = [name for name, gap in _ablations(scores).items() if gap.low > 0.0]
+    alone = [f"fixed_{k}" for k in range(len(scores.names))] if len(scores.names) > 1 else []
+    # One part that does as well as the whole is the plainest sign that the rest adds nothing.
+    equal = [
+        words_of(variant.name, scores.names)
+        for variant in scores.variants
+        if variant.name in alone and variant.gain.low <= 0.0 <= variant.gain.high
+    ]
     unknown = [words_of(name, scores.names) for name in scores.added_nothing]
     unknown = [name for name in unknown if name not in better]
     told = []
     if better:
         told.append(f"It would do better, beyond the interval, with: {'; '.join(better)}.")
+    if equal:
+        told.append(f"It does not differ, beyond the interval, from: {'; '.join(equal)}.")
     if unknown:
         told.append(
             "It does not do worse, beyond the interval, with: "
@@ -329,7 +354,9 @@ def _moves(inputs: OptionInputs, found: Mapping[str, float]) -> tuple[tuple[str,
 
 def _limit(inputs: OptionInputs) -> str:
     cap = _cap(inputs.config)
-    return "1 at every switch" if cap is None else f"of D; β_max = {cap:g}"
+    if _hard(inputs.config):
+        return "1 at every switch"
+    return "of D; no limit" if cap is None else f"of D; β_max = {cap:g}"
 
 
 def _moved_holdings(inputs: OptionInputs) -> float:

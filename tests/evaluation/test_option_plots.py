@@ -376,6 +376,16 @@ def test_ablations_are_coloured_by_what_can_be_told() -> None:
     }
 
 
+def test_a_change_that_can_be_told_is_never_written_as_zero() -> None:
+    gaps = {"tiny": around(-4e-6, 1e-6), "large": around(-0.02), "same": around(0.0)}
+    told = texts(drawn(lambda: ablations_figure(gaps, unit="reward a bar")))
+    assert told[::-1] == [
+        "\N{MINUS SIGN}0.004  [\N{MINUS SIGN}0.005, \N{MINUS SIGN}0.003]",
+        "\N{MINUS SIGN}20.0  [\N{MINUS SIGN}21.0, \N{MINUS SIGN}19.0]",
+        "0.00  [\N{MINUS SIGN}1.00, 1.00]",
+    ]
+
+
 def test_numbers_for_readers() -> None:
     assert scale_of(np.array([0.0123, NAN, -0.002])) == (1e3, "10⁻³ ")
     assert scale_of(np.array([12.0, 0.001])) == (1.0, "")

@@ -17,7 +17,7 @@ from evaluation.option_plots import disruption, switches
 from evaluation.pages import page_template
 from evaluation.report_options import OptionInputs, option_figures, option_words
 from meta_controller.config import ExecutionConfig, FallbackController, MetaControllerConfig
-from tests.evaluation.option_histories import history, report
+from tests.evaluation.option_histories import around, history, report
 
 CONFIG = MetaControllerConfig()
 HARD = MetaControllerConfig(execution=ExecutionConfig(mode="hard"))
@@ -49,6 +49,45 @@ def test_words_follow_the_history() -> None:
     assert any(line.startswith("What the gate proposes differs from") for line in told)
     assert f"{disruption(seen).max():.0%} at most (at most 22% may)." in " ".join(told)
     assert told[-1].startswith("It does not do worse, beyond the interval, with: mean of all")
+
+
+def test_one_option_that_does_as_well_alone_is_named() -> None:
+    shown = inputs(history())
+    assert not any("does not differ" in line for line in option_words(shown).sentences)
+    scores = shown.report.scores
+    variants = tuple(
+        replace(variant, gain=around(0.0005)) if variant.name == "fixed_1" else variant
+        for variant in scores.variants
+    )
+    equal = replace(shown, report=replace(shown.report, scores=replace(scores, variants=variants)))
+    assert "It does not differ, beyond the interval, from: option 1 alone." in (
+        option_words(equal).sentences
+    )
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_a_controller_that_moves_at_once_is_shown_no_limit(capped: bool) -> None:
+    config = MetaControllerConfig(
+        controller=FallbackController(), execution=ExecutionConfig(capped=capped)
+    )
+    told = option_words(inputs(history(), config))
+    tiles = {name: note for name, _, note in told.tiles}
+    moves = {name: note for name, _, note in told.moves}
+    assert tiles["Largest disruption"] == ("allowed 0.22" if capped else "no limit")
+    assert moves["Largest disruption"] == ("of D; β_max = 0.22" if capped else "of D; no limit")
+    assert any("at most 22% may" in line for line in told.sentences) is capped
+    drawn = option_figures(inputs(history(), config))["option_switches"]()
+    lines = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    assert any("β_max" in line for line in lines) is capped
+
+
+def test_the_curve_of_one_option_at_a_time_stands_over_its_switches() -> None:
+    shown = inputs(history(), HARD)
+    (axes,) = option_figures(shown)["option_curve"]().axes
+    dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    places = sorted(float(np.asarray(line.get_xdata())[0]) for line in dots)
+    assert places == [limit.churn for limit in shown.report.scores.limits]
+    assert axes.get_xlabel().startswith("churn")
 
 
 def test_a_gate_that_ignores_the_regime_is_told_so() -> None:
