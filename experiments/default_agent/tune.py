@@ -32,8 +32,9 @@ from evaluation.backtest import backtest
 from evaluation.baselines import on_simplex
 from evaluation.ledger import Ledger
 from training.agents import build_learner, policy_of
+from training.callbacks import Watch
 from training.config import TrainConfig
-from training.learning import Watch, checkpoints, choose, learn
+from training.learning import checkpoints, choose, learn
 from training.preparation import Prepared, learner_env
 from training.runtime import limit_torch_threads
 from training.signals import StopRequest
@@ -134,6 +135,7 @@ def run(candidate: str, split: str, seed: int) -> dict[str, object]:
         model = build_learner(config, task, seed)
         figures = {}
         for select, path in (("last", store.latest()), ("best", store.best())):
+            assert path is not None
             choose(path, model)
             figures[select] = judged(policy_of(model), config, task.prepared)
     return {"candidate": candidate, "split": split, "seed": seed, **figures}

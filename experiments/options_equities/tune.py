@@ -25,8 +25,9 @@ from omegaconf import open_dict
 
 from experiments.default_agent.tune import SPLITS, judged
 from training.agents import build_learner, policy_of
+from training.callbacks import Watch
 from training.config import TrainConfig
-from training.learning import Watch, checkpoints, choose, learn
+from training.learning import checkpoints, choose, learn
 from training.preparation import Prepared, prepare
 from training.runtime import limit_torch_threads
 from training.signals import StopRequest
@@ -96,6 +97,7 @@ def run(candidate: str, split: str, seed: int) -> dict[str, object]:
         model = build_learner(config, task, seed)
         figures = {}
         for select, path in (("last", store.latest()), ("best", store.best())):
+            assert path is not None
             choose(path, model)
             figures[select] = judged(policy_of(model), config, task.prepared)
     used = round(time.process_time() - started, 1)

@@ -16,10 +16,11 @@ from markets.sources.config import load_dataset
 from markets.sources.protocol import Dataset
 from tests.features.random_markets import after_replaced_by_noise
 from training import preparation
+from training.callbacks import Watch
 from training.checkpoint import CheckpointStore, read_manifest
 from training.config import TrainConfig
 from training.evaluate import evaluate_run
-from training.learning import Watch, checkpoints, chosen, learn
+from training.learning import checkpoints, chosen, learn
 from training.preparation import Prepared, prepare
 from training.signals import StopRequest
 from training.tasks.data import DataTask

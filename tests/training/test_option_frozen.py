@@ -18,10 +18,11 @@ from agents.policy import Policy, TorchPolicy
 from meta_controller.policy import HierarchicalPolicy
 from perennial import main
 from training.agents import build_learner, policy_of
+from training.callbacks import Watch
 from training.checkpoint import CheckpointError, CheckpointStore, load
 from training.config import TrainConfig
 from training.errors import ConfigError
-from training.learning import Watch, checkpoints, choose, chosen, learn
+from training.learning import checkpoints, choose, chosen, learn
 from training.option_sources import injected_options
 from training.sb3.option_config import OptionAgentConfig
 from training.sb3.option_ppo import OptionPPO

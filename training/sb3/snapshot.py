@@ -61,7 +61,7 @@ def restore(model: MarketPPO, snapshot: Snapshot) -> None:
     """
     check_fits(model, snapshot)
     model.policy.net.load_state_dict(dict(snapshot.weights))
-    _load_optimizers(model, snapshot.optimizer)
+    load_optimizers(model, snapshot.optimizer)
     model.vec_env.load_state(_part(snapshot.arrays, "env/"))
     model.load_memory(_part(snapshot.arrays, "memory/"))
     model.generator.set_state(torch.tensor(snapshot.arrays["generator"]))
@@ -108,7 +108,12 @@ def _optimizer_state(model: MarketPPO) -> dict[str, Tensor]:
     return tensors
 
 
-def _load_optimizers(model: MarketPPO, tensors: Mapping[str, Tensor]) -> None:
+def load_optimizers(model: MarketPPO, tensors: Mapping[str, Tensor]) -> None:
+    """Give the model's optimisers the moments of a snapshot.
+
+    Raises:
+        CheckpointError: they are of other parameters.
+    """
     for role, optimizer in model.optimizers.items():
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
