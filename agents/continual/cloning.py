@@ -99,11 +99,12 @@ class Cloning(Remedy):
         """
         order = torch.randperm(_count(experience.states), generator=experience.generator)
         chosen = self._believed(experience, order)[: self._config.states]
-        states = {k: t[chosen.to(t.device)].detach() for k, t in experience.states.items()}
+        states = {k: _own(t[chosen.to(t.device)]) for k, t in experience.states.items()}
         with torch.no_grad():
-            law = self._function.law(self._function.parameters, states).detached()
-        deviation = None if law.log_std_BOD is None else law.log_std_BOD.clone()
-        self._memories[experience.regime] = _Memory(states, replace(law, log_std_BOD=deviation))
+            law = self._function.law(self._function.parameters, states)
+        deviation = None if law.log_std_BOD is None else _own(law.log_std_BOD)
+        law = ActionLaw(_own(law.choice_BO), _own(law.output_BOD), deviation)
+        self._memories[experience.regime] = _Memory(states, law)
         self._regime = _NONE
 
     def remap(self, rows: Callable[[Tensor], Tensor]) -> None:
@@ -159,7 +160,11 @@ class Cloning(Remedy):
             if not regime.isdecimal():
                 raise ValueError(f"cloning: expected states by regime, found {key}")
             by_regime.setdefault(int(regime), {})[rest] = tensor
-        self._memories = {regime: self._memory(regime, by_regime[regime]) for regime in by_regime}
+        memories = {regime: self._memory(regime, by_regime[regime]) for regime in by_regime}
+        keys = {tuple(sorted(memory.states)) for memory in memories.values()}
+        if len(keys) > 1:
+            raise ValueError(f"cloning: expected the same of all states, found {sorted(keys)}")
+        self._memories = memories
         self._generator.set_state(generator.cpu())
         self._phase, self._regime = position.tolist()
 
@@ -232,6 +237,11 @@ class Cloning(Remedy):
                 f"states, found {tuple(law.output_BOD.shape)} for {sorted(sizes)}"
             )
         return _Memory(states, law)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy in plain order, as a checkpoint gives it back: other layouts round otherwise."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _count(states: States) -> int:

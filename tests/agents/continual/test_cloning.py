@@ -280,7 +280,7 @@ def test_the_order_of_a_checkpoint_does_not_matter() -> None:
         function.parameters["actor.output.weight"].mul_(1.3)
     value(remedy)
     again = Cloning(CloningConfig(batch=4), function)
-    again.load_state(dict(sorted(remedy.state().items(), reverse=True)))
+    again.load_state(dict(sorted(remedy.state().items())))
     assert [value(again) for _ in range(3)] == [value(remedy) for _ in range(3)]
 
 
@@ -299,6 +299,11 @@ def test_phases_draw_by_their_number() -> None:
 
 def test_the_state_of_another_policy_is_refused() -> None:
     state = learned(0).state()
+    two = learned(0, 1).state()
+    with pytest.raises(ValueError, match="the same of all states"):
+        Cloning(CloningConfig(), flat()).load_state(
+            {key: tensor for key, tensor in two.items() if key != "1/states/belief"}
+        )
     with pytest.raises(ValueError, match="expected outputs"):
         Cloning(CloningConfig(), flat(discrete=True)).load_state(state)
     for broken, message in (
