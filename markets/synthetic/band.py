@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.linalg import lu_factor, lu_solve
 
-from markets.synthetic.chain import SyntheticMarketError, stationary
+from markets.synthetic.chain import SyntheticMarketError, discounted_law, start_law, stationary
 
 Array = NDArray[np.float64]
 
@@ -61,6 +61,13 @@ class Spread(NamedTuple):
     """Largest absolute holding, units."""
     discount: float
     """delta, per bar."""
+    start_K: Array | None = None
+    """Law of k_0; None = the stationary one."""
+
+    @property
+    def first_K(self) -> Array:  # noqa: N802 - dimension suffix
+        """Law of k_0, (K,)."""
+        return start_law(self.transition_KK, self.start_K)
 
     @property
     def deviations(self) -> Array:
@@ -154,20 +161,39 @@ class Prices:
 
 
 def _range(spread: Spread, reach: float) -> tuple[float, float]:
-    """Return the range of prices: of the start's laws, and of the long run with switches."""
-    weight_K, keep_K = stationary(spread.transition_KK), 1.0 - spread.speed_K
-    pull_K = spread.speed_K * spread.mean_K
-    into_KK, one = spread.transition_KK.T, np.eye(len(weight_K))
-    # E[P 1{k}] and E[P^2 1{k}] of the long run, from one bar to the next.
-    first_K = np.linalg.solve(one - into_KK * keep_K, into_KK @ (pull_K * weight_K))
-    fresh_K = 2.0 * keep_K * pull_K * first_K + (pull_K**2 + spread.volatility_K**2) * weight_K
-    second_K = np.linalg.solve(one - into_KK * keep_K**2, into_KK @ fresh_K)
-    centre = float(first_K.sum())
-    deviation = math.sqrt(float(second_K.sum()) - centre**2)
+    """Return the range of prices: of the start's laws, and of the life with switches after it.
+
+    The latter by its first two moments in the long run, and where the regime starts elsewhere
+    also averaged over a discounted life.
+    """
     reach_K = reach * spread.deviations
-    low = min(centre - reach * deviation, float((spread.mean_K - reach_K).min()))
-    high = max(centre + reach * deviation, float((spread.mean_K + reach_K).max()))
-    return low, high
+    lows = [float((spread.mean_K - reach_K).min())]
+    highs = [float((spread.mean_K + reach_K).max())]
+    for discount in (1.0,) if spread.start_K is None else (1.0, spread.discount):
+        centre, deviation = _moments(spread, discount)
+        lows.append(centre - reach * deviation)
+        highs.append(centre + reach * deviation)
+    return min(lows), max(highs)
+
+
+def _moments(spread: Spread, discount: float) -> tuple[float, float]:
+    """Return mean and deviation of the price, averaged by (1 - delta) delta^t; at 1 in the end."""
+    weight_K = (
+        stationary(spread.transition_KK)
+        if discount == 1.0
+        else discounted_law(spread.transition_KK, spread.start_K, discount)
+    )
+    start_K, mean_K = (1.0 - discount) * spread.first_K, spread.mean_K
+    keep_K, pull_K = 1.0 - spread.speed_K, spread.speed_K * mean_K
+    into_KK, one = discount * spread.transition_KK.T, np.eye(len(weight_K))
+    # E[P 1{k}] and E[P^2 1{k}], from one bar to the next.
+    moved_K = into_KK @ (pull_K * weight_K) + start_K * mean_K
+    first_K = np.linalg.solve(one - into_KK * keep_K, moved_K)
+    fresh_K = 2.0 * keep_K * pull_K * first_K + (pull_K**2 + spread.volatility_K**2) * weight_K
+    moved_K = into_KK @ fresh_K + start_K * (mean_K**2 + spread.deviations**2)
+    second_K = np.linalg.solve(one - into_KK * keep_K**2, moved_K)
+    centre = float(first_K.sum())
+    return centre, math.sqrt(float(second_K.sum()) - centre**2)
 
 
 def solve_known(spread: Spread, resolution: Resolution = DEFAULT) -> Band:
@@ -186,7 +212,7 @@ def solve_known(spread: Spread, resolution: Resolution = DEFAULT) -> Band:
             for regime in range(regimes)
         ]
     )
-    start_KI *= stationary(spread.transition_KK)[:, None]
+    start_KI *= spread.first_K[:, None]
     risk_K = spread.risk_aversion * spread.volatility_K**2
     return solve(
         spread,

@@ -2,16 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from markets.compiled import separate
 from markets.synthetic import checks
-from markets.synthetic.chain import SyntheticMarketError
+from markets.synthetic.chain import Chain, Matrix, SyntheticMarketError, build_chain
 from markets.synthetic.layout import REGIME, Block, Generator, block_start, features_start
 from markets.synthetic.random import start_key
 
@@ -130,11 +130,42 @@ class SyntheticMarket(ABC):
     Attributes:
         regime: What the features tell of the regime.
         discount: delta of the objective E sum_t delta^t reward_t, per bar.
+        transition: P[k, j] = P(k_{t+1} = j | k_t = k), or the probability of staying.
+        start: Law of k_0; None = the stationary one, uniform where regimes are frozen.
+        believed_transition: What the Bayes filter that agents are shown takes for `transition`. It
+            then begins at that chain's stationary law, and features that are scaled by how
+            frequent regimes are follow that law too: what agents are shown does not tell the true
+            chain. None = the truth. Prices, signals and regimes are the same whatever is believed.
     """
 
     generator: ClassVar[Generator]
+    counted: ClassVar[str]
+    """Name of the parameter that tells K."""
     regime: RegimeView
     discount: float
+    transition: float | Matrix
+    start: tuple[float, ...] | None
+    believed_transition: float | Matrix | None
+
+    @property
+    def chain(self) -> Chain:
+        """The chain of the regimes, checked.
+
+        Raises:
+            SyntheticMarketError: `transition`, `start` or `believed_transition` make no sense.
+        """
+        return build_chain(
+            *(self.transition, self.start, self.believed_transition),
+            *(self.num_regimes, self.counted),
+        )
+
+    def informed(self) -> Self:
+        """Return the same market with the true filter: the same paths, bit for bit.
+
+        References are measured there where `believed_transition` misleads the filter; solutions of
+        `evaluation.optimality.measure` are.
+        """
+        return self if self.believed_transition is None else replace(self, believed_transition=None)  # type: ignore[type-var]
 
     @property
     @abstractmethod
@@ -149,7 +180,11 @@ class SyntheticMarket(ABC):
     @property
     @abstractmethod
     def holding_scale(self) -> float:
-        """Size of a typical holding of the oracle: units where additive, else weight of equity."""
+        """Size of a typical holding of the oracle: units where additive, else weight of equity.
+
+        Under the stationary law of the regimes (uniform where frozen), wherever they start: worlds
+        that differ in `start` have one scale.
+        """
 
     @property
     @abstractmethod
@@ -161,7 +196,8 @@ class SyntheticMarket(ABC):
         """Return the market as the kernel plays it.
 
         Args:
-            belief: Run the Bayes filter even where the features do not show it.
+            belief: Run the Bayes filter even where the features do not show it. It is the one that
+                `believed_transition` misleads, if any.
         """
 
     @abstractmethod
@@ -175,11 +211,18 @@ class SyntheticMarket(ABC):
             information: what it knows of the regime: `known`, or `belief` (the filter's).
 
         Raises:
-            SyntheticMarketError: other information, or it is not known for these parameters.
+            SyntheticMarketError: other information, it is not known for these parameters, or the
+                belief is asked for where `believed_transition` misleads the filter.
         """
         if information not in get_args(Information):
             raise SyntheticMarketError(
                 f"information: expected 'known' or 'belief', found {information!r}"
+            )
+        if information == "belief" and self.believed_transition is not None:
+            raise SyntheticMarketError(
+                "oracle('belief'): expected the true filter, which this market's stream does not "
+                f"run, found believed_transition={self.believed_transition}; informed() is the "
+                "same market, path by path, with the true filter: ask it, and play it there"
             )
         return self._oracle(information)
 
@@ -202,7 +245,8 @@ class SyntheticMarket(ABC):
             SyntheticMarketError: an oracle is missing (see `oracle`), or its value is not known.
         """
         del num_paths, seed
-        known, belief = self.oracle("known").value, self.oracle("belief").value
+        market = self.informed()
+        known, belief = market.oracle("known").value, market.oracle("belief").value
         if known is None or belief is None:
             raise SyntheticMarketError(
                 "price_of_not_knowing: expected oracles whose values are known, found "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from markets.synthetic.band import Band, Prices, Resolution, Spread, solve
-from markets.synthetic.chain import SyntheticMarketError, stationary
+from markets.synthetic.chain import SyntheticMarketError
 
 Array = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def _start(spread: Spread, prices: Prices, scale: Scale, belief_R: Array) -> Arr
     first_1Q, second_1Q = (
         weight * prices.density(np.array([mean]), float(deviation))
         for weight, mean, deviation in zip(
-            stationary(spread.transition_KK), spread.mean_K, spread.deviations, strict=True
+            spread.first_K, spread.mean_K, spread.deviations, strict=True
         )
     )
     posterior_1Q = _posterior(first_1Q, second_1Q)

@@ -48,8 +48,8 @@ from markets.synthetic.base import (
 from markets.synthetic.chain import (
     SyntheticMarketError,
     one_hot,
+    start_law,
     stationary,
-    transition_matrix,
 )
 from markets.synthetic.checks import definite_matrices, finite_array
 from markets.synthetic.garleanu_pedersen_stream import Places, advance, begin, pack
@@ -87,6 +87,7 @@ class GarleanuPedersen(SyntheticMarket):
     """
 
     generator: ClassVar[Generator] = Generator.GARLEANU_PEDERSEN
+    counted: ClassVar[str] = "loadings"
 
     kind: Literal["garleanu_pedersen"] = "garleanu_pedersen"
     """Discriminator."""
@@ -111,6 +112,10 @@ class GarleanuPedersen(SyntheticMarket):
     of staying, others being equally likely. At 1 regimes are frozen, drawn uniformly."""
     regime: RegimeView = "known"
     """What the features tell of the regime."""
+    start: Vector | None = None
+    """Law of the first regime, K probabilities; None = stationary, uniform where frozen."""
+    believed_transition: float | Matrix | None = None
+    """What the filter that agents are shown takes for `transition`; see `SyntheticMarket`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -140,6 +145,7 @@ class GarleanuPedersen(SyntheticMarket):
         covariance_KAA = definite_matrices(
             "covariance", self.covariance, np.eye(num_assets), num_regimes
         )
+        chain = self.chain
         return JumpSystem(
             loading_KAS=loading_KAS,
             persistence_KS=_persistence(self.reversion, num_regimes, num_signals),
@@ -147,7 +153,8 @@ class GarleanuPedersen(SyntheticMarket):
             cost_KAA=definite_matrices("cost", self.cost, covariance_KAA, num_regimes),
             risk_aversion=self.risk_aversion,
             discount=self.discount,
-            transition_KK=transition_matrix(self.transition, num_regimes, "loadings"),
+            transition_KK=chain.transition_KK,
+            start_K=chain.start_K,
         )
 
     @cached_property
@@ -167,7 +174,8 @@ class GarleanuPedersen(SyntheticMarket):
     @cached_property
     def holding_scale(self) -> float:
         """Stationary standard deviation of the known oracle's largest holding, units."""
-        return float(holding_deviation(self.system, optimal_rule(self.system, self.riccati)).max())
+        system = replace(self.system, start_K=None)
+        return float(holding_deviation(system, optimal_rule(system, self.riccati)).max())
 
     @property
     def holding_limit(self) -> float:
@@ -177,7 +185,7 @@ class GarleanuPedersen(SyntheticMarket):
     def stream(self, *, belief: bool = False) -> Stream:
         """Return the market as the kernel plays it."""
         places = Places.of(self.system, self.regime, filtered=belief or self.regime == "belief")
-        parameters_Q = np.array(pack(self.system, places))
+        parameters_Q = np.array(pack(self.system, self.chain, places))
         parameters_Q.flags.writeable = False
         return Stream(
             generator=self.generator,
@@ -222,8 +230,8 @@ class GarleanuPedersen(SyntheticMarket):
                 "the nearest rule"
             )
         known = information == "known"
-        probability_K = stationary(system.transition_KK)
-        value = (1.0 - self.discount) * riccati.start_value(probability_K)
+        start_K = start_law(system.transition_KK, system.start_K)
+        value = (1.0 - self.discount) * riccati.start_value(start_K)
         return QuadraticPolicy(
             information=information,
             curvature_KAA=riccati.curvature_KAA,
@@ -237,7 +245,7 @@ class GarleanuPedersen(SyntheticMarket):
         """Return the rules to compare with.
 
         `do_nothing`; `myopic` (Markowitz each bar, ignoring costs, with the information of the
-        view, the filter's where the regime is hidden); `blind` (stationary probabilities for a
+        view, the filter's where the regime is hidden); `blind` (long-run probabilities for a
         belief: the best that looks at signals only, where they revert alike in all regimes); and
         where covariance or cost depends on the regime `certainty_equivalent` (the filter's belief,
         with covariance and cost averaged over the regimes).
@@ -250,7 +258,7 @@ class GarleanuPedersen(SyntheticMarket):
             pull_KAS=system.loading_KAS,
         )
         averaged = self._averaged_policy()
-        blind = replace(averaged, information="known", weight_K=stationary(system.transition_KK))
+        blind = replace(averaged, information="known", weight_K=self._long_run_K)
         rules: dict[str, Solution] = {
             "do_nothing": DoNothing(),
             "myopic": self._valued(myopic),
@@ -277,6 +285,8 @@ class GarleanuPedersen(SyntheticMarket):
         Raises:
             SyntheticMarketError: there is no belief oracle (see `oracle`).
         """
+        if self.believed_transition is not None:
+            return self.informed().price_of_not_knowing(num_paths=num_paths, seed=seed)
         self.oracle("belief")
         bars = math.ceil(math.log(NEGLIGIBLE) / math.log(self.discount))
         discount_T = (1.0 - self.discount) * self.discount ** np.arange(bars)
@@ -294,9 +304,13 @@ class GarleanuPedersen(SyntheticMarket):
         """Return the compiled functions that begin a state, and that move it one bar on."""
         return begin, advance
 
+    @property
+    def _long_run_K(self) -> Array:  # noqa: N802 - dimension suffix
+        return stationary(self.system.transition_KK, self.system.start_K)
+
     def _averaged_policy(self) -> QuadraticPolicy:
         system = self.system
-        probability_K = stationary(system.transition_KK)
+        probability_K = self._long_run_K
         averaged = replace(
             system,
             covariance_KAA=_average(system.covariance_KAA, probability_K),

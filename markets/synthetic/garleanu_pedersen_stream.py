@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from markets.compiled import separate
 from markets.synthetic.base import RegimeView
 from markets.synthetic.chain import (
-    pack_chain,
+    Chain,
     packed_size,
     pick,
     start_belief,
@@ -62,7 +62,9 @@ class Places(NamedTuple):
     """Length of a state."""
 
     chain: int
-    """See `pack_chain`."""
+    """The chain of the regimes; see `pack_chain`."""
+    trusted: int
+    """The chain that the filter goes by."""
     persistence: int
     """Diagonals of Phi_k (K, S)."""
     deviation: int
@@ -89,7 +91,8 @@ class Places(NamedTuple):
         own = num_regimes if filtered and regime != "belief" else 0
         likelihood = end + own
         chain = len(cls._fields)
-        persistence = chain + packed_size(num_regimes)
+        trusted = chain + packed_size(num_regimes)
+        persistence = trusted + packed_size(num_regimes)
         deviation = persistence + num_regimes * num_signals
         loading = deviation + num_regimes * num_signals
         root = loading + num_regimes * num_assets * num_signals
@@ -113,6 +116,7 @@ class Places(NamedTuple):
             likelihood=likelihood,
             size=likelihood + (num_regimes if filtered else 0),
             chain=chain,
+            trusted=trusted,
             persistence=persistence,
             deviation=deviation,
             loading=loading,
@@ -125,9 +129,9 @@ class Places(NamedTuple):
 _AT = Places(*range(len(Places._fields)))
 
 
-def pack(system: JumpSystem, places: Places) -> list[float]:
+def pack(system: JumpSystem, chain: Chain, places: Places) -> list[float]:
     """Return the packed parameters, each block where `places` says."""
-    probability_K = stationary(system.transition_KK)
+    probability_K = stationary(chain.shown_KK)
     deviation_KS = np.sqrt(1.0 - system.persistence_KS**2)
     root_KAA = np.linalg.cholesky(system.covariance_KAA)
     offset_K = -np.log(np.diagonal(root_KAA, axis1=1, axis2=2)).sum(axis=1)
@@ -146,14 +150,14 @@ def pack(system: JumpSystem, places: Places) -> list[float]:
     )
     return [
         *(float(place) for place in places),
-        *pack_chain(system.transition_KK),
+        *chain.packed(),
         *(number for block in blocks for number in np.asarray(block).ravel().tolist()),
     ]
 
 
 @separate
 def begin(parameters_Q: Array, state_S: Array, key: np.uint64) -> np.uint64:
-    """Draw the regime and the signals of the start from their stationary laws."""
+    """Draw the regime of the start from its law, and the signals from their stationary one."""
     assets, regimes = int(parameters_Q[_AT.assets]), int(parameters_Q[_AT.regimes])
     chain, signal = int(parameters_Q[_AT.chain]), int(parameters_Q[_AT.signal])
     change = int(parameters_Q[_AT.change])
@@ -169,7 +173,8 @@ def begin(parameters_Q: Array, state_S: Array, key: np.uint64) -> np.uint64:
         state_S[int(parameters_Q[_AT.spread]) + asset] = 0.0
         state_S[change + asset] = 0.0
     if parameters_Q[_AT.filtered]:
-        start_belief(parameters_Q, chain, regimes, state_S, int(parameters_Q[_AT.belief]))
+        trusted, belief = int(parameters_Q[_AT.trusted]), int(parameters_Q[_AT.belief])
+        start_belief(parameters_Q, trusted, regimes, state_S, belief)
     _look_ahead(parameters_Q, state_S, regime)
     return key
 
@@ -185,7 +190,8 @@ def advance(parameters_Q: Array, state_S: Array, key: np.uint64) -> np.uint64:
     key = _move_signals(parameters_Q, state_S, governing, key)
     if parameters_Q[_AT.filtered]:
         belief, likelihood = int(parameters_Q[_AT.belief]), int(parameters_Q[_AT.likelihood])
-        update_belief(parameters_Q, chain, regimes, state_S, belief, likelihood)
+        trusted = int(parameters_Q[_AT.trusted])
+        update_belief(parameters_Q, trusted, regimes, state_S, belief, likelihood)
     uniform, key = next_uniform(key)
     regime = pick(parameters_Q, chain + governing * regimes, regimes, uniform)
     state_S[GOVERNED] = governing

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.synthetic.chain import SyntheticMarketError, check_length, transition_matrix
+from markets.synthetic.chain import SyntheticMarketError, build_chain, check_length
 from markets.synthetic.checks import correlation_matrix
 
 SAFE_DEVIATIONS = 8.0
@@ -26,12 +26,14 @@ class Law:
         volatility_KA: s_k, standard deviations of a bar's log returns.
         root_AA: Lower Cholesky root L of the correlation C.
         transition_KK: P[k, j] = P(k_{t+1} = j | k_t = k).
+        start_K: Law of k_0; None = the stationary one.
     """
 
     drift_KA: NDArray[np.float64]
     volatility_KA: NDArray[np.float64]
     root_AA: NDArray[np.float64]
     transition_KK: NDArray[np.float64]
+    start_K: NDArray[np.float64] | None = None
 
     @property
     def num_regimes(self) -> int:
@@ -67,15 +69,16 @@ def build_law(
     volatility: PerRegime,
     correlation: tuple[tuple[float, ...], ...] | None,
     transition: float | tuple[tuple[float, ...], ...],
+    start: tuple[float, ...] | None,
 ) -> Law:
     """Check the parameters against each other and return them as read-only arrays.
 
     Raises:
         SyntheticMarketError: shapes disagree, drift <= -1, volatility <= 0, a correlation that is
-            not positive definite, a transition matrix that is none.
+            not positive definite, a transition matrix or a start that is none.
     """
     check_length("volatility", volatility, len(drift))
-    transition_KK = transition_matrix(transition, len(drift), "drift")
+    chain = build_chain(transition, start, None, len(drift), "drift")
     size = _num_assets(drift, volatility, correlation)
     drift_KA = _broadcast("drift", drift, size)
     _refuse("drift", drift_KA, drift_KA > -1.0, "> -1")
@@ -86,9 +89,10 @@ def build_law(
         drift_KA,
         volatility_KA,
         root_AA,
-        transition_KK,
+        chain.transition_KK,
+        chain.start_K,
     )
-    for array in vars(law).values():
+    for array in (drift_KA, volatility_KA, root_AA):
         array.flags.writeable = False
     return law
 

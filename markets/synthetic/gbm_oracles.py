@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.synthetic.base import Information, Oracle, Solution, World
-from markets.synthetic.chain import SyntheticMarketError, stationary
+from markets.synthetic.chain import SyntheticMarketError, discounted_law
 from markets.synthetic.gbm_laws import Law
 from markets.synthetic.growth_band import Band, solve_band
 from markets.synthetic.kelly import MAX_ASSETS, growth, growth_optimal
@@ -88,8 +88,8 @@ class Kelly:
     def value(self) -> float | None:
         """Log growth a bar where trading is free; None with costs, or of 3 hidden regimes.
 
-        Known: sum_k p_k g_k with the stationary p and the growth g_k of regime k. Two hidden
-        regimes: by dynamic programming over the belief.
+        Known: sum_k p_k g_k with the growth g_k of regime k and the discounted share p_k of bars
+        that it governs. Two hidden regimes: by dynamic programming over the belief.
         """
         law = self.problem.law
         if self.problem.cost > 0.0:
@@ -97,7 +97,8 @@ class Kelly:
         if self.information == "known" or law.num_regimes == 1:
             weights_KA = kelly_weights(law, self.problem.limit)
             growth_K = growth(law, np.eye(law.num_regimes), weights_KA)
-            return float(stationary(law.transition_KK) @ growth_K)
+            spent_K = discounted_law(law.transition_KK, law.start_K, self.problem.discount)
+            return float(spent_K @ growth_K)
         if law.num_regimes == 2 and law.num_assets == 1:
             return _band(self.problem, "belief").value
         return None

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.compiled import kernel
-from markets.synthetic.chain import SyntheticMarketError, stationary
+from markets.synthetic.chain import SyntheticMarketError, start_law
 from markets.synthetic.gbm_laws import Law
 from markets.synthetic.kelly import return_nodes
 
@@ -52,7 +52,7 @@ class Band:
         belief_I: Probability of the regime 1 of each state; of known regimes, their number.
         low_I: Weight just after buying.
         high_I: Weight just after selling.
-        value: (1 - delta) V from cash under the stationary law, log growth a bar.
+        value: (1 - delta) V from cash under the law of k_0, log growth a bar.
         value_IW: V on the grid of weights before the trade.
         weight_W: That grid.
         known: The states are the regimes themselves.
@@ -144,7 +144,7 @@ def solve_band(
 
 def _start(law: Law, value_I: NDArray[np.float64], *, known: bool) -> float:
     """Return the expected value at the start, from values (I,) of a flat account."""
-    start_K = stationary(law.transition_KK)
+    start_K = start_law(law.transition_KK, law.start_K)
     if known:
         return float(start_K @ value_I)
     first_1, weight_14 = cubic(start_K[1:], 0.0, 1.0, len(value_I))

@@ -4,10 +4,11 @@ The rule trades to x_t = R_k x_{t-1} + G_k f_t, k = k_t. With z_t = (x_{t-1}, f_
 M_{t,k} = E[z_t z_t' 1{k_t = k}],
 
     z_{t+1} = F_k z_t + (0, noise),  F_k = [[R_k, G_k], [0, Phi_k]]
-    M_{t+1,j} = sum_k P_kj (F_k M_{t,k} F_k' + p_k diag(0, I - Phi_k^2))
+    M_{t+1,j} = sum_k P_kj (F_k M_{t,k} F_k' + p_{t,k} diag(0, I - Phi_k^2))
     E reward_t = sum_k tr(W_k M_{t,k}),  reward_t = z_t' W_k z_t
 
-with p the stationary law of k, from which it starts. This runs forward where the Riccati equation
+with p_t the law of k_t, which starts as the system says. Discounted, M and p stand for their
+averages (1 - delta) sum_t delta^t. This runs forward where the Riccati equation
 runs backward: the two agree on the oracle's value, and this one values every other rule too.
 
 Source: Costa, Fragoso & Marques (2005), "Discrete-time Markov jump linear systems", chapter 3.
@@ -18,7 +19,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from markets.synthetic.chain import SyntheticMarketError, stationary
+from markets.synthetic.chain import SyntheticMarketError, discounted_law, start_law
 from markets.synthetic.riccati import JumpSystem, Riccati
 
 Array = NDArray[np.float64]
@@ -70,7 +71,7 @@ def holding_deviation(system: JumpSystem, rule: LinearRule) -> Array:
 
 def _moments(system: JumpSystem, rule: LinearRule, discount: float) -> Array:
     """Return (1 - delta) sum_t delta^t M_t, (K, Z, Z); the limit of M_t where delta is 1."""
-    motion_KZZ, noise_KZZ, start_KZZ = _motion(system, rule)
+    motion_KZZ, noise_KZZ, start_KZZ = _motion(system, rule, discount)
     moment_KZZ = start_KZZ
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(MAX_ITERATIONS):
@@ -89,11 +90,12 @@ def _moments(system: JumpSystem, rule: LinearRule, discount: float) -> Array:
     )
 
 
-def _motion(system: JumpSystem, rule: LinearRule) -> tuple[Array, Array, Array]:
+def _motion(system: JumpSystem, rule: LinearRule, discount: float) -> tuple[Array, Array, Array]:
     """Return F_k, p_k diag(0, I - Phi_k^2), and M_0 from a flat start; (K, Z, Z) each."""
     num_regimes, num_assets, num_signals = system.loading_KAS.shape
     size = num_assets + num_signals
-    probability_K = stationary(system.transition_KK)
+    first_K = start_law(system.transition_KK, system.start_K)
+    spent_K = discounted_law(system.transition_KK, system.start_K, discount)
     motion_KZZ = np.zeros((num_regimes, size, size))
     motion_KZZ[:, :num_assets, :num_assets] = rule.carry_KAA
     motion_KZZ[:, :num_assets, num_assets:] = rule.gain_KAS
@@ -101,8 +103,8 @@ def _motion(system: JumpSystem, rule: LinearRule) -> tuple[Array, Array, Array]:
     start_KZZ = np.zeros_like(motion_KZZ)
     for place, persistence_K in enumerate(system.persistence_KS.T, start=num_assets):
         motion_KZZ[:, place, place] = persistence_K
-        noise_KZZ[:, place, place] = probability_K * (1.0 - persistence_K**2)
-        start_KZZ[:, place, place] = probability_K
+        noise_KZZ[:, place, place] = spent_K * (1.0 - persistence_K**2)
+        start_KZZ[:, place, place] = first_K
     return motion_KZZ, noise_KZZ, start_KZZ
 
 

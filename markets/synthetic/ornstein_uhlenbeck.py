@@ -35,9 +35,7 @@ from markets.synthetic.belief_band import solve_belief
 from markets.synthetic.chain import (
     SyntheticMarketError,
     check_length,
-    pack_chain,
     stationary,
-    transition_matrix,
 )
 from markets.synthetic.checks import correlation_matrix
 from markets.synthetic.layout import Generator, features_start
@@ -63,7 +61,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     bar is worth 0.323 to the oracle that knows the regime, 0.240 to the one that filters it (the
     difference is the price of not knowing), 0.173 to the myopic rule that knows it.
 
-    Start of an episode: k_0 from the stationary law of the regimes, then
+    Start of an episode: k_0 from `start`, by default the stationary law of the regimes, then
     P_0 ~ N(m_k, sigma_k^2 / (1 - (1 - kappa_k)^2)), k = k_0: the law that the price would have had
     the regime lasted for ever. The oracle's value averages over the same law.
 
@@ -75,6 +73,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     """
 
     generator: ClassVar[Generator] = Generator.ORNSTEIN_UHLENBECK
+    counted: ClassVar[str] = "speed"
 
     kind: Literal["ornstein_uhlenbeck"] = "ornstein_uhlenbeck"
     """Discriminator."""
@@ -101,12 +100,16 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     """Number of spreads, A."""
     correlation: _Matrix | None = None
     """Correlation (A, A) of the shocks, positive definite; None = independent."""
+    start: tuple[float, ...] | None = None
+    """Law of the first regime, K probabilities; None = stationary, uniform where frozen."""
+    believed_transition: float | _Matrix | None = None
+    """What the filter that agents are shown takes for `transition`; see `SyntheticMarket`."""
 
     def __post_init__(self) -> None:
         """Check what concerns several parameters at once."""
         for name in ("mean", "volatility"):
             check_length(name, getattr(self, name), len(self.speed))
-        _ = self._chain, self.shock_correlation
+        _ = self.chain, self.shock_correlation
 
     @property
     def num_assets(self) -> int:
@@ -125,18 +128,18 @@ class OrnsteinUhlenbeck(SyntheticMarket):
 
     @property
     def holding_scale(self) -> float:
-        """Root mean square of the frictionless target at the start of episodes, units."""
+        """Root mean square of the frictionless target at the stationary start, units."""
         speed, volatility = np.array(self.speed), np.array(self.volatility)
         if self.risk_aversion == 0.0:
             return self.limit
         target_K = np.sqrt(speed / (2.0 - speed)) / (self.risk_aversion * volatility)
-        return min(float(np.sqrt(stationary(self._chain) @ target_K**2)), self.limit)
+        return min(float(np.sqrt(stationary(self.chain.transition_KK) @ target_K**2)), self.limit)
 
     @property
     def spread(self) -> Spread:
         """The numbers of one asset, for the solver."""
         return Spread(
-            transition_KK=self._chain,
+            transition_KK=self.chain.transition_KK,
             speed_K=np.array(self.speed),
             mean_K=np.array(self.mean),
             volatility_K=np.array(self.volatility),
@@ -144,6 +147,7 @@ class OrnsteinUhlenbeck(SyntheticMarket):
             risk_aversion=self.risk_aversion,
             limit=self.limit,
             discount=self.discount,
+            start_K=self.chain.start_K,
         )
 
     @property
@@ -155,10 +159,6 @@ class OrnsteinUhlenbeck(SyntheticMarket):
     def price_deviation(self) -> NDArray[np.float64]:
         """Stationary standard deviation of the price within each regime, currency."""
         return self.spread.deviations
-
-    @property
-    def _chain(self) -> NDArray[np.float64]:
-        return transition_matrix(self.transition, self.num_regimes, "speed")
 
     def stream(self, *, belief: bool = False) -> Stream:
         """Return the market as the kernel plays it; see the base class."""
@@ -224,8 +224,9 @@ class OrnsteinUhlenbeck(SyntheticMarket):
                 "oracle('belief'): expected one asset and at most two regimes, found "
                 f"{self.assets} and {self.num_regimes}; oracle('known') is an upper bound"
             )
-        # One asset's band: what is seen and how many assets there are does not change it.
-        alone = replace(self, regime="known", assets=1, correlation=None)
+        # One asset's band: what is shown and how many assets there are does not change it.
+        shown = replace(self, regime="known", believed_transition=None)
+        alone = replace(shown, assets=1, correlation=None)
         solution = _solve(alone, "belief" if hidden else "known")
         return BandOracle(self.spread, solution, information, self.assets)
 
@@ -255,8 +256,7 @@ def _solve(market: OrnsteinUhlenbeck, information: Information) -> Band:
 @lru_cache(maxsize=64)
 def _pack(market: OrnsteinUhlenbeck, *, filtering: bool) -> NDArray[np.float64]:
     """Return what the compiled functions read."""
-    chain_KK = transition_matrix(market.transition, market.num_regimes, "speed")
-    weight_K = stationary(chain_KK)
+    weight_K = stationary(market.chain.shown_KK)
     mean_K, deviation_K = np.array(market.mean), market.price_deviation
     centre = float(weight_K @ mean_K)
     spread = math.sqrt(float(weight_K @ (deviation_K**2 + (mean_K - centre) ** 2)))
@@ -272,7 +272,7 @@ def _pack(market: OrnsteinUhlenbeck, *, filtering: bool) -> NDArray[np.float64]:
             centre,
             spread,
             change,
-            *pack_chain(chain_KK),
+            *market.chain.packed(),
             *market.speed,
             *market.mean,
             *market.volatility,

@@ -6,18 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markets.compiled import separate
-from markets.synthetic.chain import pick, start_belief, update_belief
+from markets.synthetic.chain import packed_size, pick, start_belief, update_belief
 from markets.synthetic.layout import GOVERNED, REGIME, Block, block_start, features_start
 from markets.synthetic.random import next_normal, next_uniform
 
 _HIDDEN, _KNOWN, _BELIEF = 0, 1, 2
 VIEWS = {"hidden": _HIDDEN, "known": _KNOWN, "belief": _BELIEF}
 
-# Packed parameters: a header, then the chain, then arrays of K, then two matrices of A * A.
+# Packed parameters: a header, the chain of the regimes, the chain that the filter goes by, then
+# arrays of K, then two matrices of A * A.
 _ASSETS, _REGIMES, _VIEW, _FILTER, _CENTRE, _SPREAD, _CHANGE, _CHAIN = range(8)
 
 _block_start = separate(block_start)
 _features_start = separate(features_start)
+_packed_size = separate(packed_size)
 
 
 @separate
@@ -29,7 +31,7 @@ def begin(
     uniform, key = next_uniform(key)
     regime = pick(parameters_Q, _CHAIN + regimes * regimes, regimes, uniform)
     state_S[REGIME] = regime
-    arrays = _CHAIN + regimes * regimes + regimes
+    arrays = _arrays_start(regimes)
     mean = parameters_Q[arrays + regimes + regime]
     deviation = parameters_Q[arrays + 3 * regimes + regime]
     key = _draw_shocks(parameters_Q, state_S, key)
@@ -39,7 +41,8 @@ def begin(
         state_S[close + asset] = mean + deviation * state_S[shocks + asset]
         state_S[previous + asset] = state_S[close + asset]
     if parameters_Q[_FILTER] != 0.0:
-        start_belief(parameters_Q, _CHAIN, regimes, state_S, shocks + assets)
+        trusted = _CHAIN + _packed_size(regimes)
+        start_belief(parameters_Q, trusted, regimes, state_S, shocks + assets)
         _weigh_start(parameters_Q, state_S)
     _derive(parameters_Q, state_S, regime)
     return key
@@ -52,7 +55,7 @@ def advance(
     """Move a state one bar on; returns the next random key."""
     assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
     regime = int(state_S[REGIME])
-    arrays = _CHAIN + regimes * regimes + regimes
+    arrays = _arrays_start(regimes)
     speed, mean = parameters_Q[arrays + regime], parameters_Q[arrays + regimes + regime]
     volatility = parameters_Q[arrays + 2 * regimes + regime]
     key = _draw_shocks(parameters_Q, state_S, key)
@@ -65,14 +68,19 @@ def advance(
             price + speed * (mean - price) + volatility * state_S[shocks + asset]
         )
     if parameters_Q[_FILTER] != 0.0:
-        belief = shocks + assets
+        belief, trusted = shocks + assets, _CHAIN + _packed_size(regimes)
         for other in range(regimes):
             state_S[belief + regimes + other] = _log_likelihood(parameters_Q, state_S, other)
-        update_belief(parameters_Q, _CHAIN, regimes, state_S, belief, belief + regimes)
+        update_belief(parameters_Q, trusted, regimes, state_S, belief, belief + regimes)
     uniform, key = next_uniform(key)
     state_S[REGIME] = pick(parameters_Q, _CHAIN + regime * regimes, regimes, uniform)
     _derive(parameters_Q, state_S, regime)
     return key
+
+
+@separate
+def _arrays_start(regimes: int) -> int:
+    return _CHAIN + 2 * _packed_size(regimes)
 
 
 @separate
@@ -85,7 +93,7 @@ def _shocks_start(parameters_Q: NDArray[np.float64]) -> int:
 @separate
 def _matrices_start(parameters_Q: NDArray[np.float64]) -> int:
     regimes = int(parameters_Q[_REGIMES])
-    return _CHAIN + regimes * regimes + 5 * regimes
+    return _arrays_start(regimes) + 4 * regimes
 
 
 @separate
@@ -134,7 +142,7 @@ def _log_likelihood(
 ) -> float:
     """Return log N(P_{t+1}; P_t + kappa_k (m_k - P_t), sigma_k^2 C), up to a constant."""
     assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
-    arrays = _CHAIN + regimes * regimes + regimes
+    arrays = _arrays_start(regimes)
     speed, mean = parameters_Q[arrays + regime], parameters_Q[arrays + regimes + regime]
     volatility = parameters_Q[arrays + 2 * regimes + regime]
     origin = _block_start(Block.PREVIOUS, assets)
@@ -147,7 +155,7 @@ def _log_likelihood(
 def _weigh_start(parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64]) -> None:
     """Update the belief of k_0 by the first price, which k_0 drew: pi_k ~ pi_k N(P_0; m_k, s_k)."""
     assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
-    arrays = _CHAIN + regimes * regimes + regimes
+    arrays = _arrays_start(regimes)
     belief = _shocks_start(parameters_Q) + assets
     scratch = belief + regimes
     origin = _block_start(Block.CLOSE, assets)
@@ -173,7 +181,7 @@ def _derive(parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], gov
     """Write what follows from the prices and the next regime: drift, deviation and features."""
     assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
     regime = int(state_S[REGIME])
-    arrays = _CHAIN + regimes * regimes + regimes
+    arrays = _arrays_start(regimes)
     speed, mean = parameters_Q[arrays + regime], parameters_Q[arrays + regimes + regime]
     state_S[GOVERNED] = governed
     close, previous = _block_start(Block.CLOSE, assets), _block_start(Block.PREVIOUS, assets)

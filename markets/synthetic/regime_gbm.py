@@ -26,11 +26,7 @@ from markets.synthetic.base import (
     closes_of,
     regimes_of,
 )
-from markets.synthetic.chain import (
-    SyntheticMarketError,
-    pack_chain,
-    sticky_transition,
-)
+from markets.synthetic.chain import SyntheticMarketError, sticky_transition
 from markets.synthetic.layout import Generator, features_start
 from markets.synthetic.regime_gbm_stream import START_PRICE, VIEWS, advance, begin
 
@@ -97,17 +93,25 @@ class RegimeGBM(SyntheticMarket):
     """What the features tell of the regime: one-hot truth, filtered probabilities, nothing."""
     bars_per_year: float = 252.0
     """Bars in a year, > 0: the duration of a bar, for interest and annualised figures."""
+    start: tuple[float, ...] | None = None
+    """Law of the first regime, K probabilities; None = stationary, uniform where frozen."""
+    believed_transition: float | tuple[tuple[float, ...], ...] | None = None
+    """What the filter that agents are shown takes for `transition`; see `SyntheticMarket`."""
 
     generator: ClassVar[Generator] = Generator.REGIME_GBM
+    counted: ClassVar[str] = "drift"
 
     def __post_init__(self) -> None:
         gbm_laws.check_scalars(self.cost_bps, self.limit, self.discount, self.bars_per_year)
+        _ = self.chain
         gbm_laws.check_ruin(self.law, self.limit, self.cost)
 
     @property
     def law(self) -> gbm_laws.Law:
         """The parameters as arrays, checked."""
-        return gbm_laws.build_law(self.drift, self.volatility, self.correlation, self.transition)
+        return gbm_laws.build_law(
+            self.drift, self.volatility, self.correlation, self.transition, self.start
+        )
 
     @property
     def num_assets(self) -> int:
@@ -160,7 +164,7 @@ class RegimeGBM(SyntheticMarket):
         private = 2 * regimes + size if filters else 0
         packed = [
             *(float(size), float(regimes), float(VIEWS.index(self.regime)), float(filters)),
-            *pack_chain(law.transition_KK),
+            *self.chain.packed(),
             *(1.0 / law.volatility_KA.mean(axis=0)).tolist(),
             *law.log_drift_KA.ravel().tolist(),
             *law.volatility_KA.ravel().tolist(),

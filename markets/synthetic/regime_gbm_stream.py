@@ -14,8 +14,9 @@ START_PRICE = 100.0
 """Close of bar 0, currency."""
 VIEWS = ("hidden", "known", "belief")
 
-# Packed parameters: a header, the chain, scales of the returns (A), means, deviations and drifts
-# (K x A each), the correlation's root (A x A), and sum_a log s_ka (K).
+# Packed parameters: a header, the chain of the regimes, the one that the filter goes by, scales of
+# the returns (A), means, deviations and drifts (K x A each), the correlation's root
+# (A x A), and sum_a log s_ka (K).
 _ASSETS = 0
 _REGIMES = 1
 _VIEW = 2
@@ -31,7 +32,7 @@ _features_start = separate(features_start)
 def begin(
     parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64], key: np.uint64
 ) -> np.uint64:
-    """Draw k_0 from the stationary law and set prices, belief and features of the start."""
+    """Draw k_0 from its law and set prices, belief and features of the start."""
     assets, regimes = int(parameters_Q[_ASSETS]), int(parameters_Q[_REGIMES])
     uniform, key = next_uniform(key)
     regime = pick(parameters_Q, _CHAIN + regimes * regimes, regimes, uniform)
@@ -45,7 +46,8 @@ def begin(
         state_S[previous + asset] = START_PRICE
         state_S[returns + asset] = 0.0
     if parameters_Q[_FILTERS] != 0.0:
-        start_belief(parameters_Q, _CHAIN, regimes, state_S, returns + assets)
+        trusted = _CHAIN + _packed_size(regimes)
+        start_belief(parameters_Q, trusted, regimes, state_S, returns + assets)
     _show(parameters_Q, state_S)
     return key
 
@@ -61,7 +63,7 @@ def advance(
     previous = _block_start(Block.PREVIOUS, assets)
     noise = _block_start(Block.DRIFT, assets)
     returns = _returns_start(parameters_Q)
-    blocks = _CHAIN + _packed_size(regimes) + assets
+    blocks = _CHAIN + 2 * _packed_size(regimes) + assets
     mean = blocks + regime * assets
     deviation = blocks + (regimes + regime) * assets
     root = blocks + 3 * regimes * assets
@@ -119,7 +121,8 @@ def _filter(
             state_S[white + asset] = rest / parameters_Q[root + asset * assets + asset]
             likelihood -= 0.5 * state_S[white + asset] ** 2
         state_S[scratch + regime] = likelihood
-    update_belief(parameters_Q, _CHAIN, regimes, state_S, belief, scratch)
+    trusted = _CHAIN + _packed_size(regimes)
+    update_belief(parameters_Q, trusted, regimes, state_S, belief, scratch)
 
 
 @separate
@@ -130,7 +133,7 @@ def _show(parameters_Q: NDArray[np.float64], state_S: NDArray[np.float64]) -> No
     close = _block_start(Block.CLOSE, assets)
     drift = _block_start(Block.DRIFT, assets)
     deviation = _block_start(Block.DEVIATION, assets)
-    blocks = _CHAIN + _packed_size(regimes) + assets
+    blocks = _CHAIN + 2 * _packed_size(regimes) + assets
     for asset in range(assets):
         expected = parameters_Q[blocks + (2 * regimes + regime) * assets + asset]
         state_S[drift + asset] = state_S[close + asset] * expected

@@ -50,6 +50,7 @@ class JumpSystem:
         risk_aversion: gamma, 1 / currency.
         discount: delta per bar, in (0, 1).
         transition_KK: P.
+        start_K: Law of k_0; None = the stationary law of P.
     """
 
     loading_KAS: Array
@@ -59,6 +60,7 @@ class JumpSystem:
     risk_aversion: float
     discount: float
     transition_KK: Array
+    start_K: Array | None = None
 
     def __post_init__(self) -> None:
         """Make the matrices read-only."""
