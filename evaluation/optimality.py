@@ -3,7 +3,8 @@
 `judge_optimality` plays the trained policies of several seeds, the oracle that knows the regime,
 the one that filters it (where it exists) and the market's rules on the same fresh episodes, and
 says which share of what can be earned the agent earns: S = (J - J0) / (J* - J0), with J0 of doing
-nothing and J* of the best policy that has the agent's information.
+nothing and J* of the best policy that has the agent's information. Where the agent is shown a
+filter that assumes another chain than the market's, J* is that of the true filter.
 """
 
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ def judge_optimality(
         raise ValueError("agents: expected at least one trained policy, found none")
     settings = config or OptimalityConfig()
     market = problem.world
-    rules = market.rules()
+    rules = market.informed().rules()
     if NOTHING not in rules:
         raise ValueError(f"rules: expected {NOTHING!r} among them, found {sorted(rules)}")
     oracles, missing = _oracles(market)
@@ -128,7 +129,7 @@ def _oracles(market: SyntheticMarket) -> tuple[dict[Information, Oracle], dict[I
     wanted: tuple[Information, ...] = get_args(Information)
     for name in wanted if market.num_regimes > 1 else wanted[:1]:
         try:
-            found[name] = market.oracle(name)
+            found[name] = market.informed().oracle(name)
         except SyntheticMarketError as error:
             missing[name] = str(error)
     if "known" not in found and (market.regime == "known" or not found):

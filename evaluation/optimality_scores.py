@@ -126,8 +126,8 @@ def measure(
 
     A policy acts on index observations [bar, features (C), account (P)], inside the limits of its
     actions; it is told more where it asks for it (`evaluation.briefing`). A solution is told the
-    true state, and trades as much as it likes: it is the optimum of the market, not of the action
-    space.
+    true state, with the belief of the true filter whatever that of the agents assumes, and trades
+    as much as it likes: it is the optimum of the market, not of the action space.
 
     Args:
         policy: what acts; deterministic.
@@ -143,7 +143,7 @@ def measure(
         SyntheticMarketError: a solution that needs more than the stream tells.
     """
     settings = config or OptimalityConfig()
-    played = _unbounded(problem) if not isinstance(policy, _Acting) else problem
+    played = _ideal(problem) if not isinstance(policy, _Acting) else problem
     played = replace(played, expected_reward=False)
     length = episode_length(settings, problem.world.discount)
     trading = played.trading()
@@ -173,8 +173,9 @@ def measure(
     return tally.scores(name, seed)
 
 
-def _unbounded(problem: Problem) -> Problem:
-    """The same problem with trades of any size up to the limits of the holdings."""
+def _ideal(problem: Problem) -> Problem:
+    """The same problem with the true filter, and trades of any size up to the holdings' limits."""
+    problem = replace(problem, world=problem.world.informed())
     if not problem.stream().additive:
         return problem
     return replace(problem, trade_size=2.0 * problem.limit, dead_zone=0.0)

@@ -10,7 +10,7 @@ mean.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -97,7 +97,9 @@ class FeatureMap:
     """
 
     def __init__(self, market: SyntheticMarket) -> None:
-        paths = [market.path(_BARS, seed=0, lane=lane) for lane in range(_LANES)]
+        # A phase that starts in one regime need not visit the others.
+        roaming = market if market.start is None else replace(market, start=None)  # type: ignore[type-var]
+        paths = [roaming.path(_BARS, seed=0, lane=lane) for lane in range(_LANES)]
         worlds = [path.world for path in paths]
         self.signal_SF = np.concatenate([world.signal_NF for world in worlds])
         self.close_SA = np.concatenate([world.close_NA for world in worlds])
