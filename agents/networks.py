@@ -74,7 +74,11 @@ class FusionHead(nn.Module):
 
     def forward(self, embedding_BE: Tensor, account_BP: Tensor) -> Tensor:
         """Plain form: outputs (B, outputs) for embeddings and accounts of equal rows."""
-        return self._after_fusion(self.fusion(torch.cat([embedding_BE, account_BP], dim=1)))
+        return self.from_joined(torch.cat([embedding_BE, account_BP], dim=1))
+
+    def from_joined(self, joined_BI: Tensor) -> Tensor:
+        """Outputs (B, outputs) for [embedding, account], which several heads may share."""
+        return self._after_fusion(self.fusion(joined_BI))
 
     def market_half(self, embedding_UE: Tensor) -> Tensor:
         """The market's share of the first layer, bias included, for each of U bars: (U, hidden)."""

@@ -165,22 +165,27 @@ class ExpertBank(nn.Module):
         else:
             first = self.fusion(account_BP)
         main, skipped = torch.split(first, list(self._split), dim=1)
-        hidden = main.view(len(account_BP), self.num_experts, -1).transpose(0, 1)
+        width = self._split[0] // self.num_experts
+        hidden = main.view(len(account_BP), self.num_experts, width).transpose(0, 1)
         return self._after_first(hidden, skipped)
 
     def from_joined(self, joined_BI: Tensor) -> Tensor:
         """Outputs (B, K, D) for [embedding, account].
 
-        The same function as through the market's half, arranged for gradients: each expert's
-        hidden units lie together from the first layer on, so that none is copied on the way back.
+        The same function as through the market's half, arranged for gradients: hidden units and
+        linear path are products of their own, which need not be put together on the way back.
         """
         weight, bias, main = self.fusion.weight, self.fusion.bias, self._split[0]
-        first_KIH = weight[:main].view(self.num_experts, -1, weight.shape[1]).transpose(1, 2)
-        hidden_KBH = torch.baddbmm(
-            bias[:main].view(self.num_experts, 1, -1),
-            joined_BI.expand(self.num_experts, -1, -1),
-            first_KIH,
-        )
+        if joined_BI.requires_grad:
+            hidden_BH = functional.linear(joined_BI, weight[:main], bias[:main])
+            width = main // self.num_experts
+            hidden_KBH = hidden_BH.view(len(joined_BI), self.num_experts, width).transpose(0, 1)
+        else:  # each expert's hidden units lie together; a gradient of the inputs would be K times
+            hidden_KBH = torch.baddbmm(
+                bias[:main].view(self.num_experts, 1, -1),
+                joined_BI.expand(self.num_experts, -1, -1),
+                weight[:main].view(self.num_experts, -1, weight.shape[1]).mT,
+            )
         skipped = hidden_KBH
         if self._split[1]:
             skipped = functional.linear(joined_BI, weight[main:], bias[main:])

@@ -56,6 +56,39 @@ def shuffled(bank: torch.nn.Module) -> None:
             parameter.normal_(std=0.5, generator=generator)
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 3)])
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_a_bank_is_the_same_function_of_halves_and_of_joined_rows(
+    hidden: tuple[int, ...], outputs: int, *, linear_path: bool
+) -> None:
+    bank = ExpertBank(
+        6,
+        4,
+        hidden=hidden,
+        outputs=outputs,
+        num_experts=3,
+        linear_path=linear_path,
+        output_gain=1.0,
+        generator=seeded(),
+    ).double()
+    shuffled(bank)
+    table = torch.randn(9, 6, generator=seeded(1), dtype=torch.float64, requires_grad=True)
+    account = torch.randn(20, 4, generator=seeded(7), dtype=torch.float64)
+    rows = torch.randint(0, 9, (20,), generator=seeded(2))
+    wanted = bank.from_market_half(bank.market_half(table), rows, account)
+    joined = torch.cat([table[rows], account], dim=1)
+    parameters = list(bank.parameters())
+    slopes = torch.autograd.grad(wanted.square().sum(), [table, *parameters], retain_graph=True)
+    for given in (joined, joined.detach()):  # with and without a gradient of the inputs
+        found = bank.from_joined(given)
+        torch.testing.assert_close(found, wanted)
+        asked = [*((table,) if given.requires_grad else ()), *parameters]
+        got = torch.autograd.grad(found.square().sum(), asked, retain_graph=True)
+        for left, right in zip(reversed(got), reversed(slopes), strict=False):
+            torch.testing.assert_close(left, right)
+
+
 @pytest.mark.parametrize("embedding", [0, 6])
 @pytest.mark.parametrize("hidden", [(), (5,), (5, 3)])
 @pytest.mark.parametrize("linear_path", [False, True])
