@@ -14,7 +14,7 @@ from experiments.transfer.tables import LEVEL, VIEWS
 from experiments.transfer.training import ARMS
 from experiments.transfer.worlds import THIRD
 
-_COLOURS = dict(zip(ARMS, ("muted", "blue", "green", "vermilion"), strict=True))
+_COLOURS = dict(zip(ARMS, ("muted", "blue", "green", "vermilion", "purple"), strict=True))
 
 
 def curves_figure(markets: Mapping[str, Sequence[Row]]) -> Figure:

@@ -10,13 +10,23 @@ Results are appended to `results.jsonl`; what is there is not repeated.
     python -m experiments.transfer.run --plot            # curves.png
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from evaluation.optimality import OptimalityConfig
 from experiments.options_vs_flat.journal import Journal, seeds_of, study_parser, worker_of
 from experiments.transfer.figure import plot
 from experiments.transfer.tables import VIEWS, print_tables
-from experiments.transfer.training import ARMS, TRANSFERRED, curve, learned_options
+from experiments.transfer.training import (
+    ARMS,
+    PERFECT,
+    STILL,
+    TRANSFERRED,
+    curve,
+    learned_options,
+)
+from experiments.transfer.tune import LINEAR, way_of
 from experiments.transfer.worlds import THIRD
 from training.runtime import limit_torch_threads
 
@@ -25,10 +35,16 @@ WEIGHTS = Path("runs") / "transfer"
 """Folder of the options of phase 1, unless told otherwise."""
 OPTION_STEPS = 500_000
 """Of phase 1, on both markets together."""
-STEPS, SEEDS = 98_304, 10
-"""Of phase 2: 24 rollouts."""
-EVERY = 1
-"""Rollouts between judgements."""
+STEPS, SEEDS = 12_288, 10
+"""Of phase 2."""
+CHOSEN: Final[Mapping[str, str]] = {
+    "from scratch": "1,024, minibatch 64, 5e-3",
+    "new gate": "512, minibatch 64, 5e-3",
+    "fine-tuned": "1,024, minibatch 64, 5e-3",
+    STILL: "512, minibatch 64, 5e-3",
+    PERFECT: "512, minibatch 64, 5e-3",
+}
+"""How each arm learns, by `tune`'s choices; going on with options is done as from scratch."""
 JUDGED = OptimalityConfig(episodes=256, length=256)
 """Shorter than elsewhere, for there are many of them."""
 SHOWN = ("gp",)
@@ -67,10 +83,11 @@ def main() -> None:
             options = None
             if key["arm"] in TRANSFERRED:
                 folder = given.weights or WEIGHTS
-                options = learned_options(key["market"], given.option_steps, seed, folder)
+                options = learned_options(key["market"], given.option_steps, seed, folder, LINEAR)
+            every, words = way_of(CHOSEN[key["arm"]])
             found = curve(
                 key["arm"], key["third"], key["market"], given.steps, seed,
-                options=options, paths=JUDGED, every=EVERY,
+                options=options, paths=JUDGED, every=every, changes=words,
             )  # fmt: skip
             journal.add({**key, **found})
             print(

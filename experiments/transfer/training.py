@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from evaluation.optimality import OptimalityConfig
 from experiments.options_vs_flat.training import judged
 from experiments.options_vs_flat.variants import option_learner, playing
-from experiments.transfer.worlds import config_of
+from experiments.transfer.worlds import MIXTURES, config_of
 from training.agents import build_learner
 from training.sb3.assembly import make_optimizers
 from training.sb3.option_ppo import OptionPPO
@@ -23,7 +23,12 @@ from training.tasks.market import MarketTask
 _CONTROLLER = "agent.meta_controller.controller"
 FREE = (f"~{_CONTROLLER}", f"+{_CONTROLLER}={{kind:free,hidden:[32]}}")
 FALLBACK = (f"~{_CONTROLLER}", f"+{_CONTROLLER}={{kind:fallback}}")
-ARMS = ("from scratch", "new gate", "fine-tuned", "gate frozen at the fallback")
+STILL, PERFECT = "gate frozen at the fallback", "perfect gate"
+UNTRAINED = (STILL, PERFECT)
+"""Arms that learn nothing on the third market."""
+TRANSFERRED = ("new gate", "fine-tuned", *UNTRAINED)
+"""Arms with the options of phase 1."""
+ARMS = ("from scratch", *TRANSFERRED)
 """What is done on the third market."""
 _LOOSE = "agent.meta_controller.terms.anchor=0.0"
 GATES: dict[str, tuple[str, ...]] = {"near": (_LOOSE,), "far": (*FREE, _LOOSE)}
@@ -31,9 +36,6 @@ GATES: dict[str, tuple[str, ...]] = {"near": (_LOOSE,), "far": (*FREE, _LOOSE)}
 mislead, else at the fallback.
 From scratch the gate always starts at the fallback, which gives regime r to option r: it fits
 options that are learned there."""
-TRANSFERRED = ("new gate", "fine-tuned", "gate frozen at the fallback")
-STILL = "gate frozen at the fallback"
-"""The arm that learns nothing there."""
 
 
 class Alternating(BaseCallback):
@@ -167,7 +169,15 @@ def adopt(model: OptionPPO, weights: dict[str, torch.Tensor], *, frozen: bool) -
 
 
 def changes_of(arm: str, third: str) -> tuple[str, ...]:
-    """Words of an arm on the third market."""
+    """Words of an arm on the third market.
+
+    The perfect gate is told what the others learn: M' pi, the weights of the best policy if the
+    options were the best ones.
+    """
+    if arm == PERFECT:
+        columns = zip(*MIXTURES[third], strict=True)
+        rows = ",".join(f"[{','.join(f'{share:g}' for share in row)}]" for row in columns)
+        return (*FALLBACK, f"agent.meta_controller.regime_map=[{rows}]")
     if arm == STILL:
         return FALLBACK
     return GATES[third] if arm in TRANSFERRED else ()
@@ -208,7 +218,7 @@ def curve(  # noqa: PLR0913 - the entries of a result, and how it is judged
         adopt(model, options, frozen=arm != "fine-tuned")
     found = Curve(task, paths, every)
     began = time.perf_counter()
-    if arm == STILL:
+    if arm in UNTRAINED:
         found.init_callback(model)
         found.judge()
     else:

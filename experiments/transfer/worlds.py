@@ -11,6 +11,7 @@ exactly A's best options mixed by M' pi: nothing stands in the way of a new gate
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -34,7 +35,11 @@ THIRD: Final = ("near", "far")
 """The third market, by the naming of its regimes."""
 TRADE: Final = 0.14
 """Units that an action of 1 trades, in all of them, about a standard deviation of A's best
-holdings. Actions and observed holdings count in it."""
+holdings."""
+MEASURE: Final = "A"
+"""The market whose best holdings are the unit of observed holdings, of their limit and of the money
+in all of them. In units of its own, the third market would show the same holdings 1.48 times as
+large as A, and options that were learned there would misread them."""
 
 
 def loadings_of(world: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -51,6 +56,15 @@ def config_of(world: str, view: str, steps: int, changes: tuple[str, ...] = ()) 
         steps: of the training.
         changes: further words of the command line.
     """
+    config = _alone(world, view, steps, changes)
+    assert config.market is not None
+    measure = config if world == MEASURE else _alone(MEASURE, view, steps, changes)
+    assert measure.market is not None
+    return replace(config, market=replace(config.market, measure=measure.market.world))
+
+
+def _alone(world: str, view: str, steps: int, changes: tuple[str, ...]) -> TrainConfig:
+    """The same, in units of its own."""
     rows = ",".join(f"[{','.join(f'{b:.6g}' for b in row)}]" for row in loadings_of(world))
     own = (
         f"market.world.loadings=[{rows}]",

@@ -11,9 +11,11 @@ import torch
 
 from evaluation.optimality import OptimalityConfig
 from experiments.options_vs_flat.variants import option_learner
+from experiments.transfer import run, tune
 from experiments.transfer.figure import plot
 from experiments.transfer.tables import counted, ratio, steps_to, table, verdict
 from experiments.transfer.training import (
+    PERFECT,
     STILL,
     Alternating,
     adopt,
@@ -50,8 +52,20 @@ def test_the_best_policy_of_the_third_market_is_a_mixture_of_the_firsts(name: st
 def test_markets_are_seen_and_traded_alike() -> None:
     tasks = [MarketTask(config_of(name, "gp belief", 1)) for name in MIXTURES]
     assert len({task.problem.stream().feature_names for task in tasks}) == 1
-    assert {task.problem.size for task in tasks} == {0.14}
+    # Units, limit and money too: a market in units of its own shows other holdings for the same.
+    assert len({task.problem.trading().action for task in tasks}) == 1
+    assert len({task.problem.initial_cash for task in tasks}) == 1
     assert len({task.problem.world.discount for task in tasks}) == 1
+
+
+@pytest.mark.parametrize("third", THIRD)
+def test_the_perfect_gate_is_told_the_mixture(third: str) -> None:
+    config = config_of(third, "gp", 1, changes_of(PERFECT, third))
+    fallback = option_learner(
+        build_learner(config, MarketTask(config), 0)
+    ).policy.network.controller.fallback
+    found = fallback(torch.eye(3)).numpy()
+    np.testing.assert_allclose(found, np.array(MIXTURES[third]), atol=1e-6)
 
 
 def test_options_are_learned_on_both_markets_and_only_once(tmp_path: Path) -> None:
@@ -140,6 +154,23 @@ def test_ratio_by_hand() -> None:
     assert found.estimate == pytest.approx(0.5)  # of 1/4 and 1
     floored, _ = ratio({0: (0.0, False)}, {0: (100.0, False)}, least=50.0)
     assert floored.estimate == pytest.approx(0.5)
+
+
+def test_both_arms_are_tuned_on_the_same_list_and_on_no_reported_seed() -> None:
+    assert min(tune.SEEDS) >= 100 > run.SEEDS
+    assert {run.CHOSEN[arm] for arm in tune.ARMS} <= tune.CANDIDATES.keys()
+    fast, slow = list(tune.CANDIDATES)[:2]
+    rows = [
+        {**row(seed, [0.0, end], "new gate"), "candidate": name}
+        for name, end in ((fast, 1.0), (slow, 0.5))
+        for seed in tune.SEEDS
+    ]
+    for each in rows:
+        each["at"] = [0, 4_096]
+    assert tune.score(rows[: len(tune.SEEDS)]) == pytest.approx(0.8 * 4_096)
+    assert tune.score(rows[len(tune.SEEDS) :]) == pytest.approx(tune.STEPS)
+    assert tune.best(rows, "new gate") == fast
+    assert tune.best([*rows[1:]], "new gate") == slow  # one that lacks a seed is not chosen
 
 
 def test_the_verdict_follows_the_numbers(tmp_path: Path) -> None:
