@@ -38,9 +38,13 @@ def blend(
         return outputs_BKD[:, 0]
     if kind == "mean":
         return mix(outputs_BKD, weights_BK)
-    scale_BK = torch.logsumexp(outputs_BKD, dim=2)
-    mixed_BD = mix(torch.exp(outputs_BKD - scale_BK[..., None]), weights_BK)
-    level_B = (weights_BK * scale_BK).sum(dim=1, keepdim=True)
+    # Probabilities are exp(logits - largest) / total: the totals divide the weights, which are K
+    # numbers a row in place of K D.
+    largest_BK1 = outputs_BKD.detach().amax(dim=2, keepdim=True)
+    raised_BKD = torch.exp(outputs_BKD - largest_BK1)
+    total_BK = raised_BKD.sum(dim=2)
+    mixed_BD = mix(raised_BKD, weights_BK / total_BK)
+    level_B = (weights_BK * (total_BK.log() + largest_BK1.squeeze(2))).sum(dim=1, keepdim=True)
     return mixed_BD.clamp_min(_LEAST).log() + level_B
 
 

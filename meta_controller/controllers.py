@@ -57,6 +57,11 @@ class Controller(nn.Module):
         del half, rows_B, account_BP
         return None
 
+    def deviation_from_joined(self, joined_BI: Tensor) -> Tensor | None:
+        """The same for [embedding, account] of each state."""
+        del joined_BI
+        return None
+
     def propose(
         self, fallback_BK: Tensor, deviation_BK: Tensor | None, memory_BK: Tensor | None
     ) -> Tensor:
@@ -131,6 +136,10 @@ class GatedController(Controller):
     def deviation(self, half: Tensor, rows_B: Tensor, account_BP: Tensor) -> Tensor:
         """The gate's logits g (B, K), zero at the start of the training."""
         return self.gate.from_market_half(half, rows_B, account_BP)
+
+    def deviation_from_joined(self, joined_BI: Tensor) -> Tensor:
+        """The same for [embedding, account] of each state."""
+        return self.gate.from_joined(joined_BI)
 
     def termination(self, logits_BK: Tensor) -> Tensor:
         """beta_max sigmoid(b)."""

@@ -50,6 +50,8 @@ class Inputs(NamedTuple):
     """What the controller remembers, if it does."""
     hidden_BM: Tensor | None = None
     """State of the recurrent unit before, if there is one; not read where an episode begins."""
+    fallback_BK: Tensor | None = None
+    """Weights of the fallback under the belief, where they are known; None = they are computed."""
 
 
 class Decision(NamedTuple):
@@ -216,13 +218,53 @@ class OptionActorCritic(nn.Module):
         Raises:
             ValueError: there is a recurrent unit, and its state before is missing or misshapen.
         """
-        controller = self.controller
-        hidden_BM = self._remember(halves, rows_B, inputs)
+        hidden_BM = self._remember(halves.options, rows_B, inputs)
         state_BP = self.joined(inputs.account_BP, hidden_BM)
-        learned_BLD, logits_BK = self.options.from_halves(halves.options, rows_B, state_BP)
+        learned = self.options.from_halves(halves.options, rows_B, state_BP)
+        deviation_BK = self.controller.deviation(halves.gate, rows_B, state_BP)
+        return self._conclude(inputs, learned, deviation_BK, hidden_BM, isolate=isolate)
+
+    def decide_joined(self, embedding_BE: Tensor | None, inputs: Inputs) -> Decision:
+        """`decide`, where every state has a row of its own: the form for gradients.
+
+        Samples of few bars in common cost less when they are joined to what is observed once for
+        all networks than when each network's half of the market is looked up.
+
+        Args:
+            embedding_BE: market embedding of each state; None without market features.
+            inputs: what it depends on beside the market.
+
+        Raises:
+            ValueError: as `decide`.
+        """
+        account_BP, hidden_BM = inputs.account_BP, None
+        if self.recurrent:
+            market = account_BP.new_empty(0, 0) if embedding_BE is None else embedding_BE
+            rows = torch.arange(len(account_BP), device=account_BP.device)
+            hidden_BM = self._remember(self.options.halves(market), rows, inputs)
+        joined_BI = self.joined(account_BP, hidden_BM)
+        if embedding_BE is not None:
+            joined_BI = torch.cat([embedding_BE, joined_BI], dim=1)
+        learned = self.options.from_joined(joined_BI)
+        deviation_BK = self.controller.deviation_from_joined(joined_BI)
+        return self._conclude(inputs, learned, deviation_BK, hidden_BM, isolate=False)
+
+    def _conclude(
+        self,
+        inputs: Inputs,
+        learned: tuple[Tensor, Tensor],
+        deviation_BK: Tensor | None,
+        hidden_BM: Tensor | None,
+        *,
+        isolate: bool,
+    ) -> Decision:
+        """The decision, from outputs of learned options, logits of terminations, and the gate's."""
+        controller = self.controller
+        learned_BLD, logits_BK = learned
         outputs_BKD = self.options.assemble(learned_BLD, inputs.injected_BKD)
-        deviation_BK = controller.deviation(halves.gate, rows_B, state_BP)
-        fallback_BK = controller.fallback(inputs.belief_BR)
+        fallback_BK = inputs.fallback_BK
+        if fallback_BK is None:
+            fallback_BK = controller.fallback(inputs.belief_BR)
         proposal_BK = controller.propose(fallback_BK, deviation_BK, inputs.memory_B)
         termination_BK = controller.termination(logits_BK)
         first_B1, hard_B1 = inputs.first_B[:, None], inputs.hard_B[:, None]
@@ -249,7 +291,9 @@ class OptionActorCritic(nn.Module):
             hidden_BM,
         )
 
-    def _remember(self, halves: Halves, rows_B: Tensor, inputs: Inputs) -> Tensor | None:
+    def _remember(
+        self, halves: tuple[Tensor, ...], rows_B: Tensor, inputs: Inputs
+    ) -> Tensor | None:
         """State of the recurrent unit after the bars, from zeros where an episode begins."""
         if not self.recurrent:
             return None
@@ -259,4 +303,4 @@ class OptionActorCritic(nn.Module):
                 "none"
             )
         before_BM = inputs.hidden_BM.masked_fill(inputs.first_B[:, None], 0.0)
-        return self.options.remember(halves.options, rows_B, inputs.account_BP, before_BM)
+        return self.options.remember(halves, rows_B, inputs.account_BP, before_BM)

@@ -1,5 +1,6 @@
 """The fallback: weights of options in proportion to the belief about regimes."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -79,6 +80,5 @@ class Fallback(nn.Module):
             return belief_BR.new_full((len(belief_BR), self.num_options), 1.0 / self.num_options)
         weights_BK = belief_BR.clamp_min(0.0) @ self.map_KR.T
         total_B1 = weights_BK.sum(dim=1, keepdim=True)
-        usable_B1 = torch.isfinite(total_B1) & (total_B1 > 0.0)
-        scaled_BK = weights_BK / torch.where(usable_B1, total_B1, 1.0)
-        return torch.where(usable_B1, scaled_BK, 1.0 / self.num_options)
+        usable_B1 = (total_B1 > 0.0) & (total_B1 < math.inf)  # neither where it is not a number
+        return torch.where(usable_B1, weights_BK / total_B1, 1.0 / self.num_options)

@@ -134,6 +134,24 @@ def test_the_past_acts_and_the_future_does_not() -> None:
     assert (np.abs(after[3:, 0] - before[3:, 0]).max(axis=1) > 1e-4).all()
 
 
+@pytest.mark.parametrize("units", [0, UNITS])
+def test_joined_rows_decide_as_halves_do(units: int) -> None:
+    net = network(units)
+    embedding = net.encoder.encode_series(torch.tensor(FEATURES_TC))
+    given = inputs(hidden=torch.rand(6, units)) if units else inputs()
+    given = given._replace(belief_BR=torch.softmax(torch.arange(18.0).view(6, 3).sin(), dim=1))
+    fallback = net.controller.fallback(given.belief_BR)
+    wanted = net.decide(net.halves(embedding), ROWS, given)
+    found = net.decide_joined(embedding[ROWS], given._replace(fallback_BK=fallback))
+    for left, right in zip(found, wanted, strict=True):
+        if right is None:
+            assert left is None
+        else:
+            torch.testing.assert_close(left, right)
+    other = given._replace(fallback_BK=fallback.flip(1))
+    assert not net.decide_joined(embedding[ROWS], other).fallback_BK.equal(fallback)
+
+
 def test_gate_and_options_see_it_and_the_gradient_reaches_the_unit() -> None:
     net = network()
     embedding = net.encoder.encode_series(torch.tensor(FEATURES_TC))

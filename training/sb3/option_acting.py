@@ -63,6 +63,7 @@ class OptionSampler:
         self._halves, self._first_bar = self._encode(env.rows)
         self._first_N = torch.as_tensor(started_N, device=self._device)
         self._carried_NK = rollout.carried_NK.to(self._device)
+        self._table_TK = self._fallback_table()
         self._hidden_NM: Tensor | None = None
         if self._net.recurrent:
             self._hidden_NM = rollout.carried_hidden_NM.to(self._device)
@@ -81,7 +82,10 @@ class OptionSampler:
             rollout.injected_TNKD[step].copy_(injected_NKD)
         self._carried_NK, self._hidden_NM = executed_NK, decision.hidden_BM
         output_ND = blend(decision.outputs_BKD, executed_NK, self._policy.blend_kind)
+        self._output_TND[step].copy_(output_ND)
         actions = self._act(step, output_ND, executed_NK)
+        if step == rollout.num_steps - 1:
+            self._finish()
         if rollout.spreads:
             taken = rollout.actions_TND[step].to(self._device)
             log_std = None if self._box is None else self._log_std_KD
@@ -101,12 +105,19 @@ class OptionSampler:
             self._hard_N,
             injected,
             hidden_BM=self._hidden_NM,
+            fallback_BK=None if self._table_TK is None else self._table_TK.index_select(0, bars_N),
         )
         if self._halves is None:
             embedding, rows = self._net.encoder.table(self._features_TC, bars_N)
             return self._net.decide(self._net.halves(embedding), rows, inputs), belief_NR, injected
         decision = self._net.decide(self._halves, bars_N - self._first_bar, inputs)
         return decision, belief_NR, injected
+
+    def _fallback_table(self) -> Tensor | None:
+        """Weights of the fallback in all bars, where the belief is the market's."""
+        controller = self._net.controller
+        belief_TR = None if controller.told else self._policy.beliefs.table(self._features_TC)
+        return None if belief_TR is None else controller.fallback(belief_TR)
 
     def _belief(self, bars_N: Tensor, account_NP: Tensor) -> Tensor:
         if self._net.controller.told:
@@ -139,11 +150,12 @@ class OptionSampler:
         rollout = self._rollout
         rollout.first_TN[step].copy_(self._first_N)
         rollout.previous_TNK[step].copy_(decision.previous_BK)
-        rollout.chance_TNK[step].copy_(chance_NK)
         rollout.executed_TNK[step].copy_(executed_NK)
         rollout.belief_TNR[step].copy_(belief_NR)
         rollout.termination_TNK[step].copy_(decision.termination_BK)
         rollout.carried_NK.copy_(executed_NK)
+        if rollout.hard:
+            rollout.chance_TNK[step].copy_(chance_NK)
         if decision.hidden_BM is not None and self._hidden_NM is not None:
             before_NM = self._hidden_NM.masked_fill(self._first_N[:, None], 0.0)
             rollout.hidden_TNM[step].copy_(before_NM)
@@ -151,11 +163,27 @@ class OptionSampler:
             rollout.carried_hidden_NM.copy_(decision.hidden_BM)
         if step == rollout.num_steps - 1:
             rollout.outputs_NKD.copy_(decision.outputs_BKD)
-        if rollout.hard:
-            chosen = (chance_NK * executed_NK).sum(dim=1).clamp_min(_LEAST).log()
-            rollout.choice_log_prob_TN[step].copy_(torch.where(self._hard_N, chosen, 0.0))
         if decision.failed_BK is not None:
             rollout.failures_K += decision.failed_BK.sum(dim=0).cpu()
+
+    def _finish(self) -> None:
+        """What is not needed to act: log probabilities of all actions and choices at once."""
+        rollout, device = self._rollout, self._device
+        executed_TNK = rollout.executed_TNK.to(device)
+        actions_BD = rollout.actions_TND.to(device).flatten(end_dim=1)
+        output_BD = self._output_TND.flatten(end_dim=1)
+        if self._box is None:
+            log_prob_B = categorical_log_prob(actions_BD[:, 0].long(), output_BD)
+        else:
+            log_std_BD = executed_TNK.flatten(end_dim=1) @ self._log_std_KD
+            log_prob_B = gaussian_log_prob(actions_BD, output_BD, log_std_BD)
+        rollout.log_prob_TN.copy_(log_prob_B.view(rollout.log_prob_TN.shape))
+        if not rollout.hard:  # what is executed is the distribution itself
+            rollout.chance_TNK.copy_(executed_TNK)
+            return
+        chance_TN = (rollout.chance_TNK.to(device) * executed_TNK).sum(dim=2)
+        chosen_TN = chance_TN.clamp_min(_LEAST).log()
+        rollout.choice_log_prob_TN.copy_(torch.where(self._hard_N, chosen_TN, 0.0))
 
     def _act(self, step: int, output_ND: Tensor, executed_NK: Tensor) -> NDArray[Any]:
         rollout = self._rollout
@@ -163,13 +191,11 @@ class OptionSampler:
             # Gumbel's trick: the largest of logits less the log of exponential variates.
             choice = (output_ND - self._noise_TND[step].log()).argmax(dim=1)
             rollout.actions_TND[step].copy_(choice[:, None])
-            rollout.log_prob_TN[step].copy_(categorical_log_prob(choice, output_ND))
             chosen: NDArray[Any] = choice.cpu().numpy()
             return chosen
         log_std_ND = executed_NK @ self._log_std_KD
         sampled = torch.addcmul(output_ND, self._noise_TND[step], log_std_ND.exp())
         rollout.actions_TND[step].copy_(sampled)
-        rollout.log_prob_TN[step].copy_(gaussian_log_prob(sampled, output_ND, log_std_ND))
         clipped: NDArray[Any] = torch.clamp(sampled, self._low, self._high).cpu().numpy()
         return clipped
 
@@ -191,6 +217,7 @@ class OptionSampler:
         else:
             noise = torch.randn(steps, envs, rollout.action_size, generator=generator)
         self._noise_TND = noise.to(self._device)
+        self._output_TND = torch.empty(steps, envs, rollout.outputs, device=self._device)
         if rollout.hard:
             uniform = torch.rand(steps, envs, generator=generator)
             self._uniform_TN = uniform.to(self._device)

@@ -35,6 +35,8 @@ class OptionBatch(NamedTuple):
     """Whether one option acted, bool."""
     belief_BR: Tensor
     """What the controller was fed."""
+    fallback_BK: Tensor
+    """Weights of the fallback under it."""
     choice_log_prob_B: Tensor
     """Log probability of the option that was chosen, 0 in a blend."""
     choice_advantages_B: Tensor

@@ -104,6 +104,7 @@ class OptionSamples:
             first_B=flat(rollout.first_TN),
             hard_B=flat(hard_TN),
             belief_BR=flat(rollout.belief_TNR),
+            fallback_BK=self._net.controller.fallback(flat(rollout.belief_TNR)),
             choice_log_prob_B=flat(rollout.choice_log_prob_TN),
             choice_advantages_B=choices.flatten(),
             injected_BKD=flat(rollout.injected_TNKD),

@@ -105,14 +105,21 @@ class OptionObjective:
             batch.hard_B,
             batch.injected_BKD if net.injects else None,
             hidden_BM=batch.hidden_BM,
+            fallback_BK=batch.fallback_BK,
         )
-        decision = net.decide(net.halves(embedding), rows, inputs)
+        decision = net.decide_joined(self._each(embedding, rows), inputs)
         loss, stats = self._action_loss(batch, decision)
         if self._holds and not self._weights.forced:
             choice, choice_stats = self._choice_loss(batch, decision)
             loss, stats = loss + choice, stats | choice_stats
         terms, term_stats = self._terms(batch, decision)
         return loss + terms, stats | term_stats
+
+    def _each(self, embedding: Tensor, rows: Tensor) -> Tensor | None:
+        """A row of the embedding for each sample; None without market features."""
+        if not self._net.num_features:
+            return None
+        return embedding if self._plan.path == "window" else embedding.index_select(0, rows)
 
     def _action_loss(self, batch: OptionBatch, decision: Decision) -> tuple[Tensor, Stats]:
         net, weights = self._net, self._weights.ppo
