@@ -67,7 +67,8 @@ class OptionFunction:
         """Masks of `all`, `trunk`, `heads`, `head:k` or `gate`.
 
         Raises:
-            ValueError: another group, or an option that does not learn.
+            ValueError: another group, an option that does not learn, or the gate of a controller
+                that does not.
         """
         kind, _, number = group.partition(":")
         learned = self._net.options.learned
@@ -81,6 +82,11 @@ class OptionFunction:
         elif group not in ("all", "trunk", "heads", "gate"):
             raise ValueError(
                 f"protect: expected all, trunk, heads, head:k or gate, found {group!r}"
+            )
+        elif group == "gate" and not self._net.controller.learns:
+            raise ValueError(
+                "protect: expected parts that learn, found 'gate' with the controller "
+                f"{self._net.meta.controller.kind!r}, whose gate and terminations do not"
             )
         masks = {}
         for name, parameter in self._parameters.items():

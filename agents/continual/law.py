@@ -49,13 +49,17 @@ class ActionLaw:
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> Draw:
-        """Draw an alternative and its action in each state."""
-        chosen_B = torch.multinomial(self.choice_BO, 1, generator=generator).squeeze(1)
+        """Draw an alternative and its action in each state.
+
+        Args:
+            generator: on the processor, wherever the law is: the same draws on every device.
+        """
+        chosen_B = _drawn(self.choice_BO, generator)
         rows = torch.arange(len(chosen_B), device=chosen_B.device)
         output_BD = self.output_BOD[rows, chosen_B]
         if self.log_std_BOD is None:
-            chance_BD = torch.softmax(output_BD, dim=1)
-            return Draw(chosen_B, torch.multinomial(chance_BD, 1, generator=generator).float())
+            number_B = _drawn(torch.softmax(output_BD, dim=1), generator)
+            return Draw(chosen_B, number_B[:, None].float())
         deviation_BD = self.log_std_BOD.expand_as(self.output_BOD)[rows, chosen_B].exp()
         noise_BD = torch.randn(output_BD.shape, generator=generator).to(output_BD)
         return Draw(chosen_B, output_BD + deviation_BD * noise_BD)
@@ -84,6 +88,12 @@ class ActionLaw:
         wider = other.log_std_BOD - self.log_std_BOD
         gap = (self.output_BOD - other.output_BOD).square() * torch.exp(-2.0 * other.log_std_BOD)
         return (wider + 0.5 * (torch.exp(-2.0 * wider) + gap - 1.0)).sum(dim=2)
+
+
+def _drawn(chance_BO: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers drawn by their probabilities, int64 (B,)."""
+    drawn_B1 = torch.multinomial(chance_BO.cpu(), 1, generator=generator)
+    return drawn_B1.squeeze(1).to(chance_BO.device)
 
 
 def _log_probs(output_BOD: Tensor, action_BD: Tensor, log_std_BOD: Tensor | None) -> Tensor:
