@@ -14,7 +14,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.usefixtures("packaged_features")
-@pytest.mark.parametrize(("guide", "blocks"), [("features", 6), ("regimes", 4), ("options", 2)])
+@pytest.mark.parametrize(
+    ("guide", "blocks"), [("features", 6), ("regimes", 4), ("options", 2), ("continual", 2)]
+)
 def test_the_blocks_of_a_guide_run(
     guide: str, blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,6 +42,8 @@ def test_the_blocks_of_a_guide_run(
     elif guide == "options":
         assert names["weights"].shape == (1, 3)
         assert len(names["state"][0]) == 16
+    elif guide == "continual":
+        assert any("there are 64" in line for line in names["words"])
     else:
         assert 0.5 < names["value"]["hmm"] / names["value"]["oracle"] <= 1.05
         assert names["blended"].mean > 0.0
