@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from evaluation.bootstrap import Interval
-from evaluation.continual_figures import MEASURES, Measure
+from evaluation.continual_figures import MEASURES, Measure, seed_interval
 from evaluation.continual_metrics import MOST_DEGRADATION, degradation_of
 from evaluation.continual_plots import figures, phase_name
 from evaluation.continual_record import LEAST_SHARE, StreamRecord
@@ -216,7 +216,7 @@ def _regimes(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, str]]:
             float(degradation_of(record.ratio_IJ, record.order, record.least)[regime])
             for record in found.records
         ]
-        mean = sum(lost) / len(lost)
+        middle = seed_interval(lost, found.config).estimate
         rows.append(
             {
                 "name": found.regimes[regime],
@@ -224,7 +224,7 @@ def _regimes(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, str]]:
                 "own_range": scale.range(own),
                 "final": scale.show(final.estimate),
                 "final_range": scale.range(final),
-                "lost": f"{number(mean, 1)}%" if math.isfinite(mean) else number(mean),
+                "lost": f"{number(middle, 1)}%" if math.isfinite(middle) else number(middle),
             }
         )
     return rows

@@ -99,6 +99,8 @@ def test_the_peak_may_lie_before_the_regime_was_learned() -> None:
     same(peak_forgetting_of(early, (0, 1, 0)), [NAN, 0.4])
     same(forgetting_of(early, (0, 1, 0)), [NAN, 0.1])
     same(peak_forgetting_of(early[:1], (0,)), [NAN, NAN])
+    # The end is no peak: who is better then has lost less than nothing.
+    same(peak_forgetting_of(np.array([[0.2, 0.0], [0.5, 0.6]]), (0, 1)), [-0.3, NAN])
 
 
 def test_degradation_is_undefined_near_zero_and_capped() -> None:
