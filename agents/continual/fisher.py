@@ -101,7 +101,6 @@ def output_sensitivity(
 
 
 @torch.no_grad()  # parameters that are not asked for would carry a graph into the result
-@torch.no_grad()  # of other parameters: their graph would be kept with the result
 def mean_over_states(
     function: PolicyFunction,
     states: States,

@@ -243,6 +243,10 @@ def test_an_option_that_does_not_act_has_no_information() -> None:
         for name, mask in function.part(f"head:{option}").items():
             assert bool(found[name][mask].any()) == (option == 1)
     require_gradient("ewc", function, ("all", "heads", "head:0"), found)
+    for name, mask in function.part("head:1").items():
+        found[name][mask] = 0.0
+    with pytest.raises(ValueError, match=r"ewc.protect: .*found 'heads' without a gradient"):
+        require_gradient("ewc", function, ("all", "heads"), found)
 
 
 MEASURES: dict[str, Callable[[PolicyFunction, States], dict[str, Tensor]]] = {
