@@ -78,7 +78,7 @@ class FusionHead(nn.Module):
 
     def from_joined(self, joined_BI: Tensor) -> Tensor:
         """Outputs (B, outputs) for [embedding, account], which several heads may share."""
-        return self._after_fusion(self.fusion(joined_BI))
+        return self.from_first(self.fusion(joined_BI))
 
     def market_half(self, embedding_UE: Tensor) -> Tensor:
         """The market's share of the first layer, bias included, for each of U bars: (U, hidden)."""
@@ -97,12 +97,13 @@ class FusionHead(nn.Module):
             Outputs (B, outputs).
         """
         if not self.embedding:
-            return self._after_fusion(self.fusion(account_BP))
+            return self.from_first(self.fusion(account_BP))
         weight = self.fusion.weight[:, self.embedding :]
         market_BH = half_UH.index_select(0, rows_B)
-        return self._after_fusion(torch.addmm(market_BH, account_BP, weight.T))
+        return self.from_first(torch.addmm(market_BH, account_BP, weight.T))
 
-    def _after_fusion(self, hidden: Tensor) -> Tensor:
+    def from_first(self, hidden: Tensor) -> Tensor:
+        """Outputs (B, outputs) from those of the first layer, which are overwritten."""
         # In place: the linear layers' gradients do not need their outputs, and memory is the limit.
         for layer in self.trunk:
             hidden = layer(functional.relu_(hidden))

@@ -164,9 +164,13 @@ class ExpertBank(nn.Module):
             first = torch.addmm(half_UH.index_select(0, rows_B), account_BP, weight.T)
         else:
             first = self.fusion(account_BP)
-        main, skipped = torch.split(first, list(self._split), dim=1)
+        return self.from_first(first)
+
+    def from_first(self, first_BH: Tensor) -> Tensor:
+        """Outputs (B, K, D) from those of the first layer."""
+        main, skipped = torch.split(first_BH, list(self._split), dim=1)
         width = self._split[0] // self.num_experts
-        hidden = main.view(len(account_BP), self.num_experts, width).transpose(0, 1)
+        hidden = main.view(len(first_BH), self.num_experts, width).transpose(0, 1)
         return self._after_first(hidden, skipped)
 
     def from_joined(self, joined_BI: Tensor) -> Tensor:
@@ -314,6 +318,13 @@ class OptionNetwork(nn.Module):
         if self.bank is not None:
             experts = self.bank.from_market_half(halves[1], rows_B, account_BP)
         return self._split_trunk(trunk_BO, experts)
+
+    def from_first(self, trunk_BH: Tensor, bank_BH: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `from_halves`, from the outputs of the first layers."""
+        experts = None
+        if self.bank is not None and bank_BH is not None:
+            experts = self.bank.from_first(bank_BH)
+        return self._split_trunk(self.trunk.from_first(trunk_BH), experts)
 
     def from_joined(self, joined_BI: Tensor) -> tuple[Tensor, Tensor]:
         """As `from_halves`, for [embedding, account and what `remember` gave] of each sample."""

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _NAME = re.compile(r"^(?:regime|belief)_\d+$")
@@ -53,6 +55,6 @@ class BeliefSource:
         return features_TC[:, list(self.columns)].contiguous()
 
 
-def one_hot(regime_N: Sequence[int], num_regimes: int) -> Tensor:
+def one_hot(regime_N: Sequence[int] | NDArray[np.int64], num_regimes: int) -> Tensor:
     """Beliefs (N, R) that are certain."""
     return torch.nn.functional.one_hot(torch.as_tensor(regime_N), num_regimes).float()

@@ -62,6 +62,15 @@ class Controller(nn.Module):
         del joined_BI
         return None
 
+    def first_layer(self) -> nn.Linear | None:
+        """The gate's first layer; None without a gate."""
+        return None
+
+    def deviation_from_first(self, first_BH: Tensor) -> Tensor | None:
+        """The same from the outputs of the gate's first layer."""
+        del first_BH
+        return None
+
     def propose(
         self, fallback_BK: Tensor, deviation_BK: Tensor | None, memory_BK: Tensor | None
     ) -> Tensor:
@@ -141,6 +150,14 @@ class GatedController(Controller):
         """The same for [embedding, account] of each state."""
         return self.gate.from_joined(joined_BI)
 
+    def first_layer(self) -> nn.Linear:
+        """The gate's first layer."""
+        return self.gate.fusion
+
+    def deviation_from_first(self, first_BH: Tensor) -> Tensor:
+        """The same from the outputs of the gate's first layer, which are overwritten."""
+        return self.gate.from_first(first_BH)
+
     def termination(self, logits_BK: Tensor) -> Tensor:
         """beta_max sigmoid(b)."""
         return self.beta_max * torch.sigmoid(logits_BK)
@@ -151,7 +168,7 @@ class GatedController(Controller):
         """Softmax of the gate's logits: nothing is known of the regimes' meaning."""
         del fallback_BK, memory_BK
         assert deviation_BK is not None  # noqa: S101 - a gated controller has one
-        return torch.softmax(deviation_BK, dim=1)
+        return distribution(deviation_BK)
 
 
 class ResidualGate(GatedController):
@@ -165,7 +182,7 @@ class ResidualGate(GatedController):
         """The floored fallback, tilted by the gate."""
         del memory_BK
         assert deviation_BK is not None  # noqa: S101 - a gated controller has one
-        return torch.softmax(fallback_BK.clamp_min(self.floor).log() + deviation_BK, dim=1)
+        return distribution(fallback_BK.clamp_min(self.floor).log() + deviation_BK)
 
 
 class Told(Controller):
@@ -252,6 +269,11 @@ class MultiplicativeWeights(Controller):
         known_N1 = torch.isfinite(width_N1) & (width_N1 > 0.0)
         gain_NK = (payoff_NK - low_N1) / torch.where(known_N1, width_N1, 1.0)
         return torch.where(known_N1 & finite_NK, gain_NK, 0.0)
+
+
+def distribution(logits_BK: Tensor) -> Tensor:
+    """Softmax of each row, summed across columns: rows of a few numbers are slow one by one."""
+    return torch.softmax(logits_BK.T, dim=0).T
 
 
 _PLAIN = {

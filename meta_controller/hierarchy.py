@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from agents.encoder import MarketEncoder, NoEncoder
 from agents.networks import FusionHead
@@ -31,6 +32,21 @@ class Halves(NamedTuple):
     gate: Tensor
 
 
+class FirstLayers(NamedTuple):
+    """First layers of trunk, experts and gate as one, H units: for acting under fixed weights."""
+
+    market_UH: Tensor | None
+    """The market's share, bias included, for each of U bars; None without market features."""
+    bias_H: Tensor
+    """Bias."""
+    account_PH: Tensor
+    """Weights of the account and what the recurrent unit gave."""
+    sizes: tuple[int, ...]
+    """Units of each of the networks."""
+    cell: tuple[Tensor, ...]
+    """The market's share of the recurrent unit, if there is one."""
+
+
 class Inputs(NamedTuple):
     """What a decision depends on beside the market."""
 
@@ -40,8 +56,8 @@ class Inputs(NamedTuple):
     """What the controller is fed of regimes."""
     previous_BK: Tensor
     """Weights before (one-hot for the option held); not read where an episode begins."""
-    first_B: Tensor
-    """Whether an episode begins, bool."""
+    first_B: Tensor | None
+    """Whether an episode begins, bool; None = nowhere."""
     hard_B: Tensor
     """Whether one option acts at a time, bool: the first is then drawn from the proposal."""
     injected_BKD: Tensor | None = None
@@ -224,6 +240,49 @@ class OptionActorCritic(nn.Module):
         deviation_BK = self.controller.deviation(halves.gate, rows_B, state_BP)
         return self._conclude(inputs, learned, deviation_BK, hidden_BM, isolate=isolate)
 
+    @torch.no_grad()
+    def first_layers(self, embedding_UE: Tensor) -> FirstLayers:
+        """The first layers as one, of the present weights and for each of U bars."""
+        options, width = self.options, self.options.embedding
+        parts = (options.trunk, options.bank)
+        layers = [part.fusion for part in parts if part is not None]
+        gate = self.controller.first_layer()
+        layers += [gate] if gate is not None else []
+        weight_HI = torch.cat([layer.weight for layer in layers])
+        bias_H = torch.cat([layer.bias for layer in layers])
+        cell = options.cell
+        return FirstLayers(
+            functional.linear(embedding_UE, weight_HI[:, :width], bias_H) if width else None,
+            bias_H,
+            weight_HI[:, width:].T.contiguous(),
+            tuple(layer.out_features for layer in layers),
+            () if cell is None else (cell.market_half(embedding_UE),),
+        )
+
+    @torch.no_grad()
+    def decide_acting(self, layers: FirstLayers, rows_B: Tensor, inputs: Inputs) -> Decision:
+        """`decide`, where the weights did not change since `first_layers`: the form for acting.
+
+        Args:
+            layers: result of `first_layers`.
+            rows_B: row of each state's bar, int64; not read without market features.
+            inputs: what it depends on beside the market.
+
+        Raises:
+            ValueError: as `decide`.
+        """
+        hidden_BM = self._remember(layers.cell, rows_B, inputs)
+        state_BP = self.joined(inputs.account_BP, hidden_BM)
+        market = layers.bias_H
+        if layers.market_UH is not None:
+            market = layers.market_UH.index_select(0, rows_B)
+        first_BH = torch.addmm(market, state_BP, layers.account_PH)
+        trunk, *others = torch.split(first_BH, list(layers.sizes), dim=1)
+        bank = others.pop(0) if self.options.bank is not None else None
+        learned = self.options.from_first(trunk, bank)
+        deviation_BK = self.controller.deviation_from_first(others[0]) if others else None
+        return self._conclude(inputs, learned, deviation_BK, hidden_BM, isolate=False)
+
     def decide_joined(self, embedding_BE: Tensor | None, inputs: Inputs) -> Decision:
         """`decide`, where every state has a row of its own: the form for gradients.
 
@@ -267,13 +326,15 @@ class OptionActorCritic(nn.Module):
             fallback_BK = controller.fallback(inputs.belief_BR)
         proposal_BK = controller.propose(fallback_BK, deviation_BK, inputs.memory_B)
         termination_BK = controller.termination(logits_BK)
-        first_B1, hard_B1 = inputs.first_B[:, None], inputs.hard_B[:, None]
-        previous_BK = torch.where(first_B1, fallback_BK, inputs.previous_BK)
-        start_BK = proposal_BK
-        if controller.learns:
-            start_BK = torch.where(hard_B1, proposal_BK, fallback_BK)
-        moved_BK = propagate(previous_BK, termination_BK, proposal_BK)
-        weights_BK = torch.where(first_B1, start_BK, moved_BK)
+        previous_BK = inputs.previous_BK
+        if inputs.first_B is not None:
+            previous_BK = torch.where(inputs.first_B[:, None], fallback_BK, previous_BK)
+        weights_BK = propagate(previous_BK, termination_BK, proposal_BK)
+        if inputs.first_B is not None:
+            start_BK = proposal_BK
+            if controller.learns:
+                start_BK = torch.where(inputs.hard_B[:, None], proposal_BK, fallback_BK)
+            weights_BK = torch.where(inputs.first_B[:, None], start_BK, weights_BK)
         failed_BK = None
         if isolate or inputs.injected_BKD is not None:
             failed_BK = ~torch.isfinite(outputs_BKD).all(dim=2)
@@ -302,5 +363,7 @@ class OptionActorCritic(nn.Module):
                 f"hidden: expected {(len(rows_B), self.recurrent)} of the recurrent unit, found "
                 "none"
             )
-        before_BM = inputs.hidden_BM.masked_fill(inputs.first_B[:, None], 0.0)
+        before_BM = inputs.hidden_BM
+        if inputs.first_B is not None:
+            before_BM = before_BM.masked_fill(inputs.first_B[:, None], 0.0)
         return self.options.remember(halves, rows_B, inputs.account_BP, before_BM)

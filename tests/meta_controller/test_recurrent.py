@@ -152,6 +152,28 @@ def test_joined_rows_decide_as_halves_do(units: int) -> None:
     assert not net.decide_joined(embedding[ROWS], other).fallback_BK.equal(fallback)
 
 
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("units", [0, UNITS])
+def test_first_layers_as_one_decide_as_halves_do(units: int, *, told: bool) -> None:
+    net = network(units)
+    with torch.no_grad():
+        for number, parameter in enumerate(net.parameters()):
+            parameter.add_(
+                0.1 * torch.arange(parameter.numel()).view(parameter.shape).add(number).sin()
+            )
+    embedding = net.encoder.encode_series(torch.tensor(FEATURES_TC))
+    given = inputs(first=told, hidden=torch.rand(6, units)) if units else inputs(first=told)
+    wanted = net.decide(net.halves(embedding), ROWS, given)
+    layers = net.first_layers(embedding)
+    found = net.decide_acting(layers, ROWS, given if told else given._replace(first_B=None))
+    for left, right in zip(found, wanted, strict=True):
+        if right is None:
+            assert left is None
+        else:
+            torch.testing.assert_close(left, right)
+    assert not found.outputs_BKD.requires_grad
+
+
 def test_gate_and_options_see_it_and_the_gradient_reaches_the_unit() -> None:
     net = network()
     embedding = net.encoder.encode_series(torch.tensor(FEATURES_TC))

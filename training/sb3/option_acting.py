@@ -15,7 +15,7 @@ from agents.option_losses import option_log_probs
 from markets.synthetic.base import regimes_of
 from meta_controller.beliefs import one_hot
 from meta_controller.chain import draw_option
-from meta_controller.hierarchy import Decision, Halves, Inputs
+from meta_controller.hierarchy import Decision, FirstLayers, Inputs
 from meta_controller.policy import one_hot_rows
 from training.sb3.option_buffer import OptionRollout
 from training.sb3.option_policy import OptionPolicy
@@ -61,7 +61,8 @@ class OptionSampler:
         rollout.failures_K.zero_()
         self._log_std_KD = self._net.log_std.detach()
         self._halves, self._first_bar = self._encode(env.rows)
-        self._first_N = torch.as_tensor(started_N, device=self._device)
+        rollout.first_TN[0].copy_(torch.from_numpy(started_N))
+        self._first_N = self._begun(started_N)
         self._carried_NK = rollout.carried_NK.to(self._device)
         self._table_TK = self._fallback_table()
         self._hidden_NM: Tensor | None = None
@@ -73,7 +74,8 @@ class OptionSampler:
         """Actions of a step, clipped to the box: (N, D) float32, or (N,) int64 discrete."""
         rollout = self._rollout
         if step:
-            self._first_N = torch.from_numpy(rollout.done_TN[step - 1]).to(self._device)
+            rollout.first_TN[step].copy_(torch.from_numpy(rollout.done_TN[step - 1]))
+            self._first_N = self._begun(rollout.done_TN[step - 1])
         observation = torch.from_numpy(rollout.observation_SNO[step]).to(self._device)
         decision, belief_NR, injected_NKD = self._decide(observation, step)
         chance_NK, executed_NK = self._execute(decision, step)
@@ -110,8 +112,12 @@ class OptionSampler:
         if self._halves is None:
             embedding, rows = self._net.encoder.table(self._features_TC, bars_N)
             return self._net.decide(self._net.halves(embedding), rows, inputs), belief_NR, injected
-        decision = self._net.decide(self._halves, bars_N - self._first_bar, inputs)
+        decision = self._net.decide_acting(self._halves, bars_N - self._first_bar, inputs)
         return decision, belief_NR, injected
+
+    def _begun(self, started_N: NDArray[np.bool_]) -> Tensor | None:
+        """Lanes whose episode begins; None where none does, which is so in most steps."""
+        return torch.as_tensor(started_N, device=self._device) if started_N.any() else None
 
     def _fallback_table(self) -> Tensor | None:
         """Weights of the fallback in all bars, where the belief is the market's."""
@@ -121,7 +127,7 @@ class OptionSampler:
 
     def _belief(self, bars_N: Tensor, account_NP: Tensor) -> Tensor:
         if self._net.controller.told:
-            regimes = regimes_of(self._env.simulator.world_NS).tolist()
+            regimes = regimes_of(self._env.simulator.world_NS)
             return one_hot(regimes, self._net.num_regimes).to(self._device)
         return self._policy.beliefs.read(self._features_TC, bars_N, account_NP)
 
@@ -137,6 +143,8 @@ class OptionSampler:
         if not self._rollout.hard:
             return chance_NK, chance_NK
         drawn = one_hot_rows(draw_option(chance_NK, self._uniform_TN[step]), chance_NK)
+        if self._rollout.hard == self._rollout.num_envs:
+            return chance_NK, drawn
         return chance_NK, torch.where(self._hard_N[:, None], drawn, chance_NK)
 
     def _keep(
@@ -148,7 +156,6 @@ class OptionSampler:
         belief_NR: Tensor,
     ) -> None:
         rollout = self._rollout
-        rollout.first_TN[step].copy_(self._first_N)
         rollout.previous_TNK[step].copy_(decision.previous_BK)
         rollout.executed_TNK[step].copy_(executed_NK)
         rollout.belief_TNR[step].copy_(belief_NR)
@@ -157,7 +164,9 @@ class OptionSampler:
         if rollout.hard:
             rollout.chance_TNK[step].copy_(chance_NK)
         if decision.hidden_BM is not None and self._hidden_NM is not None:
-            before_NM = self._hidden_NM.masked_fill(self._first_N[:, None], 0.0)
+            before_NM = self._hidden_NM
+            if self._first_N is not None:
+                before_NM = before_NM.masked_fill(self._first_N[:, None], 0.0)
             rollout.hidden_TNM[step].copy_(before_NM)
             rollout.hidden_after_TNM[step].copy_(decision.hidden_BM)
             rollout.carried_hidden_NM.copy_(decision.hidden_BM)
@@ -189,7 +198,7 @@ class OptionSampler:
         rollout = self._rollout
         if self._box is None:
             # Gumbel's trick: the largest of logits less the log of exponential variates.
-            choice = (output_ND - self._noise_TND[step].log()).argmax(dim=1)
+            choice = (output_ND - self._noise_TND[step]).argmax(dim=1)
             rollout.actions_TND[step].copy_(choice[:, None])
             chosen: NDArray[Any] = choice.cpu().numpy()
             return chosen
@@ -199,21 +208,23 @@ class OptionSampler:
         clipped: NDArray[Any] = torch.clamp(sampled, self._low, self._high).cpu().numpy()
         return clipped
 
-    def _encode(self, rows: tuple[int, int]) -> tuple[Halves | None, int]:
+    def _encode(self, rows: tuple[int, int]) -> tuple[FirstLayers | None, int]:
         encoder, rollout = self._net.encoder, self._rollout
         if isinstance(encoder, NoEncoder):
-            return self._net.halves(encoder.encode_series(self._features_TC)), 0
+            return self._net.first_layers(encoder.encode_series(self._features_TC)), 0
         start, stop = max(0, rows[0] - encoder.config.window + 1), rows[1]
         visits = rollout.num_steps * rollout.num_envs
         if encoder.series_cost(stop - start) > encoder.window_cost(visits):
             return None, 0
-        return self._net.halves(encoder.encode_series(self._features_TC[start:stop])), start
+        embedding_UE = encoder.encode_series(self._features_TC[start:stop])
+        return self._net.first_layers(embedding_UE), start
 
     def _draw(self, generator: torch.Generator) -> None:
         rollout = self._rollout
         steps, envs = rollout.num_steps, rollout.num_envs
         if self._box is None:
             noise = torch.empty(steps, envs, rollout.outputs).exponential_(generator=generator)
+            noise = noise.log_()
         else:
             noise = torch.randn(steps, envs, rollout.action_size, generator=generator)
         self._noise_TND = noise.to(self._device)
