@@ -28,6 +28,7 @@ class JoinedSimulator:
         num_envs: lanes N of all parts.
         num_assets: assets A.
         action_size: numbers of a lane's action, D.
+        account_size: numbers of a lane's account observation, P.
         config: rules of the first part; the others differ in nothing that a learner sees.
         market: of the first part.
     """
@@ -41,6 +42,7 @@ class JoinedSimulator:
         self.parts = tuple(parts)
         self.config, self.market = first.config, first.market
         self.num_assets, self.action_size = first.num_assets, first.action_size
+        self.account_size = first.account_size
         self.num_envs = sum(part.num_envs for part in parts)
         stops = list(accumulate(part.num_envs for part in parts))
         self._lanes = [slice(a, b) for a, b in zip([0, *stops], stops, strict=False)]
@@ -54,6 +56,11 @@ class JoinedSimulator:
     def last_start(self) -> int:
         """Last bar at which an episode of any part may start."""
         return max(part.last_start for part in self.parts)
+
+    @property
+    def bar_N(self) -> NDArray[np.int32]:  # noqa: N802 - dimension suffix
+        """Decision bar of each lane."""
+        return self._together(lambda part: part.bar_N)
 
     @property
     def reward_N(self) -> NDArray[np.float64]:  # noqa: N802 - dimension suffix

@@ -43,5 +43,5 @@ def make_remedy(config: RemedyConfig, function: PolicyFunction) -> Remedy:
     Raises:
         ValueError: it does not fit the policy.
     """
-    remedy: Remedy = _KINDS[type(config)](config, function)  # type: ignore[arg-type,abstract]  # each takes its own
+    remedy: Remedy = _KINDS[type(config)](config, function)
     return remedy

@@ -250,7 +250,7 @@ def test_a_controller_is_written_out_with_its_values() -> None:
         ),
         (
             f"{CONTROLLER}.kind=oracle",
-            f"{CONTROLLER}.kind: expected another kind on recorded data, whose regimes nobody kno",
+            f"{CONTROLLER}.kind: expected another kind on recorded data, whose regimes",
         ),
         (
             f"+{CONTROLLER}={{kind: fixed, option: 3}}",
