@@ -19,6 +19,7 @@ from meta_controller.hierarchy import Decision, FirstLayers, Inputs
 from meta_controller.policy import one_hot_rows
 from training.sb3.option_buffer import OptionRollout
 from training.sb3.option_policy import OptionPolicy
+from training.sb3.option_samples import alone
 from training.sb3.vec_env import SimulatorVecEnv
 
 _LEAST = 1e-12
@@ -134,11 +135,8 @@ class OptionSampler:
     def _execute(self, decision: Decision, step: int) -> tuple[Tensor, Tensor]:
         """The option's distribution, and what acts: itself, or one option drawn from it."""
         if self._rollout.forced:
-            able = decision.fallback_BK
-            if decision.failed_BK is not None:
-                able = able.masked_fill(decision.failed_BK, -1.0)
-            alone = one_hot_rows(able.argmax(dim=1), able)
-            return alone, alone
+            acts_NK = alone(decision)
+            return acts_NK, acts_NK
         chance_NK = decision.weights_BK
         if not self._rollout.hard:
             return chance_NK, chance_NK

@@ -178,6 +178,7 @@ class OptionPPO(MarketPPO):
             self.policy.network,
             self.policy.features,
             self.policy.beliefs,
+            self.policy.injected,
             discount=self.gamma,
             trace=self.gae_lambda,
             reward_scale=self.config.reward_scale,

@@ -7,9 +7,17 @@ from agents.option_losses import responsibilities
 from agents.option_returns import TwoLevels, arrival_value, charged, option_advantages
 from agents.returns import generalised_advantages, next_state_values
 from meta_controller.beliefs import BeliefSource
-from meta_controller.hierarchy import Inputs, OptionActorCritic
-from meta_controller.policy import one_hot_rows
+from meta_controller.hierarchy import Decision, Inputs, OptionActorCritic
+from meta_controller.policy import InjectedOptions, one_hot_rows
 from training.sb3.option_buffer import OptionBatch, OptionRollout
+
+
+def alone(decision: Decision) -> Tensor:
+    """Rows (B, K) in which the option of the likeliest regime acts alone, of those that can act."""
+    able_BK = decision.fallback_BK
+    if decision.failed_BK is not None:
+        able_BK = able_BK.masked_fill(decision.failed_BK, -1.0)
+    return one_hot_rows(able_BK.argmax(dim=1), able_BK)
 
 
 class OptionSamples:
@@ -23,24 +31,26 @@ class OptionSamples:
         net: options, controller and critic.
         features_TC: features of the market, on the network's device.
         beliefs: where the belief about regimes stands.
+        injected: options that do not learn, which are asked in the states beyond the rollout.
         discount: gamma, 0 .. 1.
         trace: lambda, 0 .. 1.
         reward_scale: factor on the rewards, and on the cost of a switch.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a rollout, what it was played with, and keyword-only rates
         self,
         rollout: OptionRollout,
         net: OptionActorCritic,
         features_TC: Tensor,
         beliefs: BeliefSource,
+        injected: InjectedOptions,
         *,
         discount: float,
         trace: float,
         reward_scale: float,
     ) -> None:
         self._rollout, self._net = rollout, net
-        self._features_TC, self._beliefs = features_TC, beliefs
+        self._features_TC, self._beliefs, self._injected = features_TC, beliefs, injected
         self._settings = {"discount": discount, "trace": trace}
         self._scale = reward_scale
         device = features_TC.device
@@ -196,19 +206,20 @@ class OptionSamples:
             return value_EK.new_zeros(0)
         embedding, rows = net.encoder.table(self._features_TC, bars_E)
         account_EP, hidden_EM = torch.split(state_EP, [net.account_size, net.recurrent], dim=1)
+        observation_EO = torch.cat([bars_E[:, None].float(), account_EP], dim=1)
         inputs = Inputs(
             account_EP,
             self._beliefs.read(self._features_TC, bars_E, account_EP),
             held_EK,
             torch.zeros(len(bars_E), dtype=torch.bool, device=bars_E.device),
             torch.ones(len(bars_E), dtype=torch.bool, device=bars_E.device),
-            value_EK.new_zeros(len(bars_E), net.num_options, net.outputs) if net.injects else None,
+            self._injected.outputs(observation_EO.cpu().numpy()),
             hidden_BM=hidden_EM,
         )
         decision = net.decide(net.halves(embedding), rows, inputs)
         chance = decision.weights_BK
         if self._rollout.forced:
-            chance = one_hot_rows(decision.fallback_BK.argmax(dim=1), chance)
+            chance = alone(decision)
         return arrival_value(chance, value_EK)
 
     def _final_rows(self, lanes: slice) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agents.blending import blend
 from agents.losses import categorical_log_prob, gaussian_log_prob
+from agents.policy import Policy
 from meta_controller.hierarchy import Decision, Inputs
 from tests.training.sb3.option_scenarios import (
     LANES,
@@ -230,11 +231,15 @@ class Reference:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("injected", [None, {3: Constant([0.4, 0.3, 0.2], broken=3)}])
 @pytest.mark.parametrize("head_start", [0, 10_000])
-def test_advantages_are_those_of_the_plain_reference(mode: Mode, head_start: int) -> None:
+def test_advantages_are_those_of_the_plain_reference(
+    mode: Mode, head_start: int, injected: dict[int, Policy] | None
+) -> None:
+    """Also where an option fails in the states that lie beyond an episode or the rollout."""
     meta = {"terms": {"switch_cost": 0.02}, "head_start": head_start}
-    execution = {"mode": mode, "hard_share": 0.5, "beta_max": 0.6}
-    model = shaken(make_learner(mode, meta=meta | {"execution": execution}).learn(128))
+    meta["execution"] = {"mode": mode, "hard_share": 0.5, "beta_max": 0.6}
+    model = shaken(make_learner(mode, meta=meta, injected=injected).learn(128))
     model = collect(model)
     rollout = model.rollout
     ended = np.argwhere(rollout.done_TN)
@@ -286,6 +291,29 @@ def test_a_head_start_values_the_option_that_will_act() -> None:
             delta = reward + 0.99 * steps[step + 1] - steps[step]
             expected = delta + 0.99 * 0.95 * float(low[step + 1])
             assert float(low[step]) == pytest.approx(expected, abs=2e-5)
+
+
+def test_a_head_start_values_no_option_that_fails_beyond_the_rollout() -> None:
+    owners = ((1, 0, 0), (0, 0, 0), (0, 0, 0), (0, 1, 1))  # the injected option has two
+    meta = {"head_start": 10_000, "regime_map": owners, "execution": {"mode": "hard"}}
+    broken = {3: Constant([0.4, 0.3, 0.2], broken=1)}
+    model = shaken(make_learner("hard", meta=meta, injected=broken, length=100).learn(128))
+    rollout = collect(model).rollout
+    batch, _ = samples(model)
+    reference, passed_over = Reference(model), 0
+    with torch.no_grad():
+        for lane in range(LANES):
+            row, beyond = rollout.observation_SNO[-2:, lane]
+            belief = model.policy.features[int(beyond[0]), 3:6]
+            passed_over += int(belief[1:].sum() > belief[0])  # to the first, of what is left
+            held = rollout.executed_TNK[-1, lane]
+            value = reference.critic(beyond, held)[1][0]
+            value = 0.99 * value - reference.critic(row, held)[1][held.argmax()]
+            expected = float(rollout.rewards_TN[-1, lane]) * model.config.reward_scale + value
+            if not rollout.done_TN[-1, lane]:
+                found = batch.advantages_B.view(STEPS, LANES)[-1, lane]
+                torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
+    assert passed_over
 
 
 @pytest.mark.parametrize("mode", MODES)
