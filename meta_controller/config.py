@@ -178,4 +178,5 @@ class MetaControllerConfig:
     option r mod K when there are fewer)."""
     head_start: Annotated[int, Field(ge=0)] = 0
     """First environment steps in which the option of the likeliest regime acts alone, so that each
-    learns where it is meant to act; the gate does not learn meanwhile."""
+    learns where it is meant to act; the gate does not learn meanwhile. Of several options of a
+    regime (`regime_map`) it is the first."""

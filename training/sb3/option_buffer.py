@@ -132,14 +132,19 @@ class OptionRollout(Rollout):
         self.carried_hidden_NM = torch.zeros(self.num_envs, self.recurrent)
         self.failures_K = torch.zeros(self.num_options, dtype=torch.int64)
 
-    def diagnose(self, beta_max: float) -> dict[str, float]:
-        """Figures of who acted, by name."""
+    def diagnose(self, beta_max: float, lanes: slice = slice(None)) -> dict[str, float]:
+        """Figures of who acted, by name.
+
+        Args:
+            beta_max: largest probability of an ending.
+            lanes: of which lanes.
+        """
         trace = Trace(
-            self.executed_TNK,
-            self.previous_TNK,
-            self.first_TN,
-            self.belief_TNR,
-            self.termination_TNK,
+            self.executed_TNK[:, lanes],
+            self.previous_TNK[:, lanes],
+            self.first_TN[:, lanes],
+            self.belief_TNR[:, lanes],
+            self.termination_TNK[:, lanes],
         )
         return diagnose(trace, beta_max)
 

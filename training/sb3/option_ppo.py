@@ -14,6 +14,7 @@ from torch import Tensor
 from agents.encoder import EncodingPlan
 from agents.losses import explained_variance
 from agents.policy import Policy
+from evaluation.option_scores import holdings_share
 from meta_controller.beliefs import BeliefSource
 from meta_controller.diagnostics import collapses, pairwise_distance
 from training.sb3.option_acting import OptionSampler
@@ -36,8 +37,11 @@ class OptionPPO(MarketPPO):
     """`MarketPPO` of options under a controller.
 
     Logged beside `MarketPPO`'s metrics: ``option/...`` (`meta_controller.diagnostics`) of every
-    rollout; ``option/explained_variance_<k>`` of the critic where option k acted alone; and
-    ``option/failures_<k>``, the rows in which an option that does not learn gave no finite output.
+    rollout, where both executions alternate of the blended lanes, and ``option/hard/...`` of the
+    others; ``option/holdings_disruption``, the part of the last step's trades that the controller
+    caused, over the gross limit; ``option/explained_variance_<k>`` of the critic where option k
+    acted alone; and ``option/failures_<k>``, the rows in which an option that does not learn gave
+    no finite output.
     The first failure of an option is warned of, and from a quarter of the training on each kind of
     collapse, once.
 
@@ -86,7 +90,6 @@ class OptionPPO(MarketPPO):
             "injected": injected,
             "blend_kind": blend_kind(env.simulator.config.action),
         }
-        self._warned: set[str] = set()
         super().__init__(
             env,
             features_TC,
@@ -211,20 +214,40 @@ class OptionPPO(MarketPPO):
         self, learners: list[Learner], values_B: Tensor, returns_B: Tensor, rates: dict[str, float]
     ) -> None:
         super()._log_update(learners, values_B, returns_B, rates)
-        found = self.rollout.diagnose(self.agent.meta_controller.execution.beta_max)
-        net = self.policy.network
+        rollout, net = self.rollout, self.policy.network
+        beta_max = self.agent.meta_controller.execution.beta_max
+        # Where both executions alternate, the blend is judged, and warned of.
+        blended = slice(rollout.hard if rollout.hard < rollout.num_envs else 0, None)
+        found = rollout.diagnose(beta_max, blended)
+        found["holdings_disruption"] = self._holdings_disruption(blended)
         deviation = None if self.policy.discrete else net.log_std.detach()
-        found["hellinger"] = pairwise_distance(self.rollout.outputs_NKD, deviation)
+        found["hellinger"] = pairwise_distance(rollout.outputs_NKD, deviation)
         logged = found | self._explained(values_B, returns_B) | self._failures()
+        if blended.start:
+            held = rollout.diagnose(beta_max, slice(0, rollout.hard))
+            logged |= {f"hard/{name}": value for name, value in held.items()}
         for name, value in logged.items():
             if math.isfinite(value):
                 self.logger.record(f"option/{name}", value)
         if self.rollout.forced or self._current_progress_remaining > _EARLY:
             return
         for fault, words in collapses(found, self.agent.meta_controller).items():
-            if fault not in self._warned:
-                self._warned.add(fault)
+            if fault not in self.warned:
+                self.warned.add(fault)
                 _LOG.warning("after %d steps: %s", self.num_timesteps, words)
+
+    def _holdings_disruption(self, lanes: slice) -> float:
+        """Mean of the last step's; nan where an episode began in all lanes, or of share numbers."""
+        rollout = self.rollout
+        outputs_NKD = rollout.outputs_NKD[lanes]
+        if self.policy.discrete:
+            outputs_NKD = outputs_NKD.argmax(dim=2, keepdim=True)
+        action = self.vec_env.simulator.config.action
+        share_NKA = holdings_share(outputs_NKD.double().numpy(), action)
+        moved_NK = rollout.executed_TNK[-1, lanes] - rollout.previous_TNK[-1, lanes]
+        going_N = ~rollout.first_TN[-1, lanes].numpy()
+        caused_NA = np.einsum("nk,nka->na", moved_NK.double().numpy(), share_NKA)[going_N]
+        return 0.5 * float(np.abs(caused_NA).sum(axis=1).mean()) if len(caused_NA) else math.nan
 
     def _explained(self, values_B: Tensor, returns_B: Tensor) -> dict[str, float]:
         """Explained variance of q(s, o) by option, where it acted alone; none seen, none told."""
@@ -249,8 +272,8 @@ class OptionPPO(MarketPPO):
             if option not in net.options.learned
         }
         for option, count in counts.items():
-            if count and f"failure {option}" not in self._warned:
-                self._warned.add(f"failure {option}")
+            if count and f"failure {option}" not in self.warned:
+                self.warned.add(f"failure {option}")
                 _LOG.warning(
                     "option %d gave outputs that are not finite in %d of %d rows; its weight goes "
                     "to the fallback",

@@ -214,7 +214,10 @@ class OptionObjective:
         terms, left = self._weights.terms, self._weights.share
         loss = decision.weights_BK.new_zeros(())
         stats: Stats = {}
-        if self._weights.forced:
+        if terms.diversity > 0.0 and self._net.num_options > 1:
+            distance = self._distance(decision)
+            loss, stats["diversity"] = loss - terms.diversity * distance, distance.detach()
+        if self._weights.forced:  # the others are of choices, of which none is learned
             return loss, stats
         if terms.balance * left > 0.0:
             balance = balance_loss(decision.weights_BK)
@@ -224,9 +227,6 @@ class OptionObjective:
             # An episode's first blend is the fallback's: nothing ended there.
             price = torch.where(batch.hard_B | batch.first_B, 0.0, ended).mean()
             loss, stats["termination_loss"] = loss + terms.termination * price, price.detach()
-        if terms.diversity > 0.0 and self._net.num_options > 1:
-            distance = self._distance(decision)
-            loss, stats["diversity"] = loss - terms.diversity * distance, distance.detach()
         if terms.anchor * left > 0.0 and decision.deviation_BK is not None:
             anchor = decision.deviation_BK.square().mean()
             loss, stats["anchor_loss"] = loss + terms.anchor * left * anchor, anchor.detach()

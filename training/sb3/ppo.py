@@ -84,10 +84,14 @@ class MarketPPO(PPO):
         self.config = config or PPOConfig()
         check_environment(env, self.config, (policy or PolicyConfig()).encoder.window)
         raise_malloc_thresholds()
+        self.warned: set[str] = set()
+        """Names of the warnings that were given; a checkpoint carries them."""
         self.stop_requested = False
         """Set it (from a signal handler, say) to end ``learn`` at the next update boundary."""
         self.remedy: Remedy | None = None
         """What keeps earlier phases of a stream from being forgotten (`agents.continual`)."""
+        self.rate_factor = 1.0
+        """Factor on both learning rates, beside their schedule."""
         self.at_update_boundary = True
         """Whether the state now is one that an uninterrupted run passes through between updates."""
         super().__init__(
@@ -334,6 +338,7 @@ class MarketPPO(PPO):
 
     def _set_learning_rates(self) -> dict[str, float]:
         progress = self._current_progress_remaining if self.config.anneal else 1.0
+        progress *= self.rate_factor
         rates = {
             "actor": self.config.learning_rate * progress,
             "critic": self.config.critic_learning_rate * progress,

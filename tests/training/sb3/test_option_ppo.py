@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from agents.losses import explained_variance
 from envs.simulator import Simulator
 from envs.synthetic import Problem
+from evaluation.option_scores import holdings_share
 from markets.synthetic.base import regimes_of
 from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from meta_controller.beliefs import BeliefSource
@@ -36,6 +37,7 @@ from tests.training.sb3.option_scenarios import (
 from tests.training.sb3.test_ppo import Recorder
 from training.agents import policy_of
 from training.sb3.option_ppo import OptionPPO
+from training.sb3.snapshot import capture, restore
 from training.sb3.vec_env import SimulatorVecEnv
 
 CASH = {3: Constant([0.4, 0.3], broken=4)}
@@ -153,13 +155,66 @@ def test_logs_and_tensorboard(tmp_path: Path) -> None:
     expected = {f"usage_{k}" for k in range(3)} | {f"explained_variance_{k}" for k in range(3)}
     expected |= {"usage_entropy", "blend_entropy", "churn", "mean_duration", "disruption_p99"}
     expected |= {"disruption_max", "termination_mean", "termination_saturation", "hellinger"}
-    expected |= {"regime_information"}
+    expected |= {"regime_information", "holdings_disruption", "hard/churn", "hard/usage_entropy"}
     assert names >= {f"option/{name}" for name in expected}
     for name in names:
         assert np.isfinite([event.value for event in accumulator.Scalars(name)]).all(), name
     recorded = model.logger.name_to_value
     for name in ("choice_gradient_loss", "choice_approx_kl", "policy_gradient_loss", "value_loss"):
         assert np.isfinite(recorded[f"train/{name}"])
+
+
+def test_where_executions_alternate_figures_are_of_one_kind_of_lanes() -> None:
+    model = shaken(make_learner("alternate")).learn(128)
+    rollout, logged = model.rollout, model.logger.name_to_value
+    moved_TN = 0.5 * (rollout.executed_TNK - rollout.previous_TNK).abs().sum(dim=2)
+    moved_TN[rollout.first_TN] = torch.nan
+    blended, hard = moved_TN[:, rollout.hard :], moved_TN[:, : rollout.hard]
+    assert logged["option/churn"] == pytest.approx(float(blended.nanmean()), rel=1e-5)
+    assert logged["option/hard/churn"] == pytest.approx(float(hard.nanmean()), rel=1e-5)
+    assert logged["option/churn"] != logged["option/hard/churn"]
+    plain = make_learner().learn(128).logger.name_to_value
+    assert not [name for name in plain if name.startswith("option/hard")]
+
+
+def test_the_holdings_that_the_controller_moves_by_hand() -> None:
+    model = shaken(make_learner("blended")).learn(128)
+    rollout = model.rollout
+    share_NKA = holdings_share(
+        rollout.outputs_NKD.double().numpy(), model.vec_env.simulator.config.action
+    )
+    weights_NK, before_NK = rollout.executed_TNK[-1].numpy(), rollout.previous_TNK[-1].numpy()
+    caused = [
+        0.5 * sum(abs(float((now - before) @ share_KA[:, a])) for a in range(share_KA.shape[1]))
+        for now, before, share_KA, first in zip(
+            weights_NK, before_NK, share_NKA, rollout.first_TN[-1], strict=True
+        )
+        if not first
+    ]
+    logged = model.logger.name_to_value["option/holdings_disruption"]
+    assert logged == pytest.approx(np.mean(caused), rel=1e-5)
+    assert logged > 0.0
+
+
+def test_a_head_start_keeps_options_apart() -> None:
+    meta = {"head_start": 10_000, "terms": {"diversity": 0.1}}
+    model = make_learner("blended", meta=meta).learn(128)
+    assert model.rollout.forced
+    assert 0.0 <= model.logger.name_to_value["train/diversity"] <= 1.0
+
+
+def test_a_warning_is_given_once_over_resumes(caplog: pytest.LogCaptureFixture) -> None:
+    def build() -> OptionPPO:
+        return make_learner("hard", injected=CASH, actions="weights")
+
+    first = build().learn(512)
+    words = "gave outputs that are not finite"
+    assert sum(words in text for text in caplog.messages) == 1
+    again = build()
+    restore(again, capture(first))
+    again.learn(256, reset_num_timesteps=False)
+    assert sum(words in text for text in caplog.messages) == 1
+    assert again.warned == first.warned != set()
 
 
 def test_the_critic_is_explained_option_by_option() -> None:
