@@ -1,5 +1,6 @@
 """The comparison of two agents on the same bars, and the tuning's own spans."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from evaluation import metrics
 from evaluation.bootstrap import BootstrapConfig
 from experiments.default_agent.tune import SPLITS
-from experiments.options_equities import tune
+from experiments.options_equities import tune, walk_forward
 from experiments.options_equities.compare import lead, ledgers_of, main, ratio_returns
 from tests.evaluation.conftest import ledger_from_returns
 
@@ -72,3 +73,49 @@ def test_nothing_of_the_reported_span_is_tuned_on(candidate: str, split: str) ->
     assert config.data.end == "2009-12-31"
     assert min(tune.SEEDS) >= 100
     assert config.agent.kind == "options"
+
+
+@pytest.mark.parametrize("agent", walk_forward.AGENTS)
+def test_folds_walk_on_without_a_gap_or_an_overlap(agent: str) -> None:
+    config = walk_forward.configuration(agent, 3, 64)
+    assert config.data is not None
+    assert config.split is not None
+    days = np.arange("2000-03-01", "2013-03-01", dtype="datetime64[D]")
+    splits = config.split.splits(days[:3270].astype("datetime64[ns]").astype(np.int64))
+    tests = [splits[fold].test for fold in range(walk_forward.FOLDS)]
+    assert all(one.stop == two.start for one, two in itertools.pairwise(tests))
+    for split in splits:
+        assert split.train.stop < split.validation.start
+        assert split.validation.stop < split.test.start
+
+
+def fold_rows() -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for fold in range(2):
+        span = {"fold": fold, "first": f"200{fold}", "last": f"200{fold}", "turnover": 1.0}
+        for name, seed, level in (("options and rules", 0, 0.002), ("options and rules", 1, 0.003),
+                                  ("flat agent", 0, 0.001), ("flat agent", 1, 0.001)):  # fmt: skip
+            noise = np.random.default_rng([fold, seed]).normal(level, 0.001, 60)
+            rows.append({"name": name, "seed": seed, "returns": noise.tolist(), **span})
+        for name, earlier, now in (("cash", 0.0, 0.0), ("momentum", 0.1 - 0.2 * fold, 0.001)):
+            flat = {"name": name, "seed": 0, "validation": earlier, "returns": [now] * 60}
+            rows.append(flat | span)
+    return rows
+
+
+def test_the_best_baseline_is_chosen_fold_by_fold_on_the_year_before() -> None:
+    rows = fold_rows()
+    assert [walk_forward.best_on_validation(rows, fold) for fold in (0, 1)] == ["momentum", "cash"]
+    picked = walk_forward.baselines_of(rows, [0, 1])[walk_forward.CHOSEN]
+    np.testing.assert_array_equal(picked, [[0.001] * 60 + [0.0] * 60])
+
+
+def test_folds_are_put_together_by_seed() -> None:
+    rows = fold_rows()
+    both = walk_forward.series(rows, "options and rules", [0, 1])
+    assert both.shape == (2, 120)
+    assert walk_forward.series(rows[1:], "options and rules", [0, 1]).shape == (1, 120)
+    np.testing.assert_array_equal(both[1, :60], rows[1]["returns"])
+    text = walk_forward.tables(rows)
+    assert "| options and rules | flat agent | +3" in text  # 0.0015 a bar, 252 bars a year
+    assert "0: momentum, 1: cash" in text
