@@ -34,8 +34,10 @@ _MOST_STEPS: Final = 4800
 
 
 def disruption(history: OptionHistory) -> Array:
-    """D_t = 1/2 sum_k |w_t(k) - w_{t-1}(k)|, of every bar (the first one against the fallback)."""
-    return np.asarray(0.5 * np.abs(history.weights_TK - history.previous_TK).sum(axis=1))
+    """D_t = 1/2 sum_k |w_t(k) - w_{t-1}(k)| of every bar; 0 of the first, which none precedes."""
+    moved_T = np.asarray(0.5 * np.abs(history.weights_TK - history.previous_TK).sum(axis=1))
+    moved_T[:1] = 0.0
+    return moved_T
 
 
 def believed(history: OptionHistory) -> NDArray[np.int64]:

@@ -162,7 +162,7 @@ def test_switches_and_disruption_by_hand() -> None:
     weights_TK = np.array([[0.6, 0.4], [0.5, 0.5], [0.2, 0.8], [0.7, 0.3]])
     before_TK = np.array([[0.5, 0.5], [0.6, 0.4], [0.5, 0.5], [0.2, 0.8]])
     seen = replace(history(4, options=2), weights_TK=weights_TK, previous_TK=before_TK)
-    assert disruption(seen) == pytest.approx([0.1, 0.1, 0.3, 0.5])
+    assert disruption(seen) == pytest.approx([0.0, 0.1, 0.3, 0.5])
     assert switches(seen).tolist() == [2, 3]
 
 
