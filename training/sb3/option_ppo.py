@@ -25,7 +25,7 @@ from training.sb3.option_samples import OptionSamples
 from training.sb3.option_update import OptionObjective, OptionWeights
 from training.sb3.policy import MarketPolicy, action_outputs
 from training.sb3.ppo import MarketPPO
-from training.sb3.update import Learner, LossWeights
+from training.sb3.update import Learner
 from training.sb3.vec_env import SimulatorVecEnv
 
 _LOG = logging.getLogger(__name__)
@@ -187,28 +187,17 @@ class OptionPPO(MarketPPO):
             reward_scale=self.config.reward_scale,
         ).batch()
 
-    def learners(self, plan: EncodingPlan) -> list[Learner]:
-        """The learners of an update: actor and critic, or both in one with a shared encoder."""
-        config, net = self.config, self.policy.network
+    def objective(self, plan: EncodingPlan) -> OptionObjective:
+        """The losses of an update."""
         progress, terms = self._current_progress_remaining, self.agent.meta_controller.terms
         weights = OptionWeights(
-            LossWeights(self.clip_range(progress), config.entropy, config.value),  # type: ignore[operator]  # SB3 turns the number into a schedule
+            self.loss_weights(),
             terms,
             share=progress if terms.anneal else 1.0,
             forced=self.rollout.forced,
         )
-        objective = OptionObjective(
-            net, self.policy.features, plan, weights, self.policy.blend_kind
-        )
-        actor, critic = net.actor_parameters(), net.critic_parameters()
-        limit, kl = config.max_grad_norm, config.target_kl
-        if net.own_critic_encoder is None:
-            both = (actor, critic)
-            return [Learner(self.optimizers["both"], objective.both, both, limit, kl, self.remedy)]
-        return [
-            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl, self.remedy),
-            Learner(self.optimizers["critic"], objective.value, (critic,), limit),
-        ]
+        net, features = self.policy.network, self.policy.features
+        return OptionObjective(net, features, plan, weights, self.policy.blend_kind)
 
     def _log_update(
         self, learners: list[Learner], values_B: Tensor, returns_B: Tensor, rates: dict[str, float]

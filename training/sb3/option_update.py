@@ -30,7 +30,7 @@ from meta_controller.chain import ending
 from meta_controller.config import TermsConfig
 from meta_controller.hierarchy import Decision, Inputs, OptionActorCritic
 from training.sb3.option_buffer import OptionBatch
-from training.sb3.update import LossWeights
+from training.sb3.update import Losses, LossWeights
 
 Stats = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ class OptionWeights(NamedTuple):
     """Whether the executed weights were given (the head start), so that no choice is learned."""
 
 
-class OptionObjective:
+class OptionObjective(Losses):
     """Losses of the networks on a batch.
 
     Blended rows have one clipped surrogate of the action under w, recomputed from the stored
@@ -70,28 +70,10 @@ class OptionObjective:
         weights: OptionWeights,
         kind: BlendKind,
     ) -> None:
-        self._net, self._features_TC, self._plan = net, features_TC, plan
-        self._weights, self._kind = weights, kind
+        super().__init__((net.encoder, net.critic_encoder), features_TC, plan)
+        self._net, self._weights, self._kind = net, weights, kind
         mode = net.meta.execution.mode
         self._blends, self._holds = mode != "hard", mode != "blended"
-
-    def policy(self, batch: OptionBatch) -> tuple[Tensor, Stats]:
-        """The actor's loss and its diagnostics."""
-        embedding, rows = self._net.encoder.table(self._features_TC, batch.bars_B, self._plan)
-        return self._policy(batch, embedding, rows)
-
-    def value(self, batch: OptionBatch) -> tuple[Tensor, Stats]:
-        """The critic's loss and its diagnostics."""
-        encoder = self._net.critic_encoder
-        embedding, rows = encoder.table(self._features_TC, batch.bars_B, self._plan)
-        return self._value(batch, embedding, rows)
-
-    def both(self, batch: OptionBatch) -> tuple[Tensor, Stats]:
-        """Sum of the two losses, over one encoding of the bars."""
-        embedding, rows = self._net.encoder.table(self._features_TC, batch.bars_B, self._plan)
-        policy, policy_stats = self._policy(batch, embedding, rows)
-        value, value_stats = self._value(batch, embedding, rows)
-        return policy + value, policy_stats | value_stats
 
     # -- actor --------------------------------------------------------------------------------
 

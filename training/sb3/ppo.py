@@ -26,7 +26,7 @@ from training.sb3.buffer import Batch, Rollout
 from training.sb3.config import PPOConfig
 from training.sb3.policy import MarketPolicy, action_outputs
 from training.sb3.samples import advantage_samples
-from training.sb3.update import Learner, LossWeights, Objective, run_learners
+from training.sb3.update import Learner, Losses, LossWeights, Objective, run_learners
 from training.sb3.vec_env import Finished, SimulatorVecEnv
 
 __all__ = ["MarketPPO", "PPOConfig"]
@@ -314,26 +314,40 @@ class MarketPPO(PPO):
             reward_scale=self.config.reward_scale,
         )
 
+    def objective(self, plan: EncodingPlan) -> Losses:
+        """The losses of an update.
+
+        Args:
+            plan: how the rollout's bars are encoded.
+        """
+        return Objective(
+            self.policy.net,
+            self.policy.features,
+            plan,
+            self.loss_weights(),
+            discrete=self.policy.discrete,
+        )
+
+    def loss_weights(self) -> LossWeights:
+        """Weights and ranges of PPO's losses now."""
+        clip = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]  # SB3 turns the number into a schedule
+        return LossWeights(clip, self.config.entropy, self.config.value)
+
     def learners(self, plan: EncodingPlan) -> list[Learner]:
         """The learners of an update: actor and critic, or both in one with a shared encoder.
 
         Args:
             plan: how the rollout's bars are encoded.
         """
-        config, net = self.config, self.policy.net
-        progress = self._current_progress_remaining
-        weights = LossWeights(self.clip_range(progress), config.entropy, config.value)  # type: ignore[operator]  # SB3 turns the number into a schedule
-        objective = Objective(
-            net, self.policy.features, plan, weights, discrete=self.policy.discrete
-        )
+        config, net, losses = self.config, self.policy.net, self.objective(plan)
         actor, critic = net.actor_parameters(), net.critic_parameters()
         limit, kl = config.max_grad_norm, config.target_kl
         if net.own_critic_encoder is None:
             both = (actor, critic)
-            return [Learner(self.optimizers["both"], objective.both, both, limit, kl, self.remedy)]
+            return [Learner(self.optimizers["both"], losses.both, both, limit, kl, self.remedy)]
         return [
-            Learner(self.optimizers["actor"], objective.policy, (actor,), limit, kl, self.remedy),
-            Learner(self.optimizers["critic"], objective.value, (critic,), limit),
+            Learner(self.optimizers["actor"], losses.policy, (actor,), limit, kl, self.remedy),
+            Learner(self.optimizers["critic"], losses.value, (critic,), limit),
         ]
 
     def _set_learning_rates(self) -> dict[str, float]:

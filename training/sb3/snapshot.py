@@ -122,7 +122,8 @@ def load_optimizers(model: MarketPPO, tensors: Mapping[str, Tensor]) -> None:
         for key, tensor in tensors.items():
             owner, index, name = key.split("/")
             if owner == role:
-                state.setdefault(int(index), {})[name] = tensor
+                # The optimiser keeps what it is given, and would change the snapshot with each step.
+                state.setdefault(int(index), {})[name] = tensor.clone()
         for number, entries in state.items():
             if number >= len(parameters) or entries["exp_avg"].shape != parameters[number].shape:
                 raise CheckpointError(

@@ -6,6 +6,7 @@ after the other. With a shared encoder both losses are one, and run in one threa
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.continual.protocol import Remedy
-from agents.encoder import EncodingPlan
+from agents.encoder import EncodingPlan, MarketEncoder, NoEncoder
 from agents.losses import (
     approximate_kl,
     categorical_entropy,
@@ -31,6 +32,7 @@ from training.sb3.buffer import Batch
 
 Samples = Any
 """A `Batch`, or one with more columns (`OptionBatch`): what a learner's loss takes."""
+Encoder = MarketEncoder | NoEncoder
 Loss = Callable[[Samples], tuple[Tensor, dict[str, Tensor]]]
 
 
@@ -42,8 +44,51 @@ class LossWeights(NamedTuple):
     value: float
 
 
-class Objective:
-    """PPO's losses of the networks on a batch.
+class Losses(ABC):
+    """The losses of an actor and of a critic, apart or together, each over encoded bars.
+
+    Args:
+        encoders: of the actor and of the critic; the same one where they share it.
+        features_TC: features of the market.
+        plan: how the rollout's bars are encoded.
+    """
+
+    def __init__(
+        self, encoders: tuple[Encoder, Encoder], features_TC: Tensor, plan: EncodingPlan
+    ) -> None:
+        self._encoders, self._features_TC, self._plan = encoders, features_TC, plan
+
+    def policy(self, batch: Samples) -> tuple[Tensor, dict[str, Tensor]]:
+        """The actor's loss and its diagnostics."""
+        return self._policy(batch, *self._encoded(self._encoders[0], batch))
+
+    def value(self, batch: Samples) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's loss and its diagnostics."""
+        return self._value(batch, *self._encoded(self._encoders[1], batch))
+
+    def both(self, batch: Samples) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum of the two losses, over one encoding of the bars."""
+        encoded = self._encoded(self._encoders[0], batch)
+        policy, policy_stats = self._policy(batch, *encoded)
+        value, value_stats = self._value(batch, *encoded)
+        return policy + value, policy_stats | value_stats
+
+    def _encoded(self, encoder: Encoder, batch: Samples) -> tuple[Tensor, Tensor]:
+        return encoder.table(self._features_TC, batch.bars_B, self._plan)
+
+    @abstractmethod
+    def _policy(
+        self, batch: Samples, embedding: Tensor, rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    @abstractmethod
+    def _value(
+        self, batch: Samples, embedding: Tensor, rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+class Objective(Losses):
+    """PPO's losses of the flat networks on a batch: clipped surrogate less entropy, squared error.
 
     Args:
         net: actor and critic.
@@ -62,26 +107,8 @@ class Objective:
         *,
         discrete: bool,
     ) -> None:
-        self._net, self._features_TC, self._plan = net, features_TC, plan
-        self._weights, self._discrete = weights, discrete
-
-    def policy(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Clipped surrogate less the weighted entropy, and its diagnostics."""
-        embedding, rows = self._net.encoder.table(self._features_TC, batch.bars_B, self._plan)
-        return self._policy(batch, embedding, rows)
-
-    def value(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted squared error of the values, and its diagnostics."""
-        encoder = self._net.critic_encoder
-        embedding, rows = encoder.table(self._features_TC, batch.bars_B, self._plan)
-        return self._value(batch, embedding, rows)
-
-    def both(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum of the two losses, over one encoding of the bars."""
-        embedding, rows = self._net.encoder.table(self._features_TC, batch.bars_B, self._plan)
-        policy, policy_stats = self._policy(batch, embedding, rows)
-        value, value_stats = self._value(batch, embedding, rows)
-        return policy + value, policy_stats | value_stats
+        super().__init__((net.encoder, net.critic_encoder), features_TC, plan)
+        self._net, self._weights, self._discrete = net, weights, discrete
 
     def _policy(
         self, batch: Batch, embedding: Tensor, rows: Tensor
