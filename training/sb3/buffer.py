@@ -1,7 +1,7 @@
 """Rollouts in preallocated tensors: time first, environments second."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,13 +25,19 @@ class Batch(NamedTuple):
     returns_B: Tensor
     """What the critic fits: advantages + values."""
 
-    def take(self, index: Tensor) -> Self:
-        """The rows ``index``, copied into contiguous tensors."""
-        return type(self)(*(tensor.index_select(0, index) for tensor in self))
 
-    def rows(self, start: int, stop: int) -> Self:
-        """Rows start .. stop - 1, as views."""
-        return type(self)(*(tensor[start:stop] for tensor in self))
+Samples = TypeVar("Samples", bound=tuple[Tensor, ...])
+"""A `Batch`, or one with more columns."""
+
+
+def taken(samples: Samples, index: Tensor) -> Samples:
+    """The rows ``index`` of every column, copied into contiguous tensors."""
+    return type(samples)(*(tensor.index_select(0, index) for tensor in samples))
+
+
+def rows_of(samples: Samples, start: int, stop: int) -> Samples:
+    """Rows start .. stop - 1 of every column, as views."""
+    return type(samples)(*(tensor[start:stop] for tensor in samples))
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Rollouts of an agent made of options: who acted, beside what was done."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,14 +49,6 @@ class OptionBatch(NamedTuple):
     """Log probability of the action under every option alone; (B, 0) likewise."""
     hidden_BM: Tensor
     """State of the recurrent unit before, zeros where an episode began; (B, 0) without one."""
-
-    def take(self, index: Tensor) -> Self:
-        """The rows ``index``, copied into contiguous tensors."""
-        return type(self)(*(tensor.index_select(0, index) for tensor in self))
-
-    def rows(self, start: int, stop: int) -> Self:
-        """Rows start .. stop - 1, as views."""
-        return type(self)(*(tensor[start:stop] for tensor in self))
 
 
 @dataclass

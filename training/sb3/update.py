@@ -28,7 +28,7 @@ from agents.losses import (
     standardised,
 )
 from agents.networks import ActorCritic
-from training.sb3.buffer import Batch
+from training.sb3.buffer import Batch, rows_of, taken
 
 Samples = Any
 """A `Batch`, or one with more columns (`OptionBatch`): what a learner's loss takes."""
@@ -175,9 +175,9 @@ class Learner:
             minibatch: samples of a gradient step.
         """
         for permutation in permutations_EB:
-            shuffled = batch.take(permutation)
+            shuffled = taken(batch, permutation)
             for start in range(0, len(permutation), minibatch):
-                self.step(shuffled.rows(start, start + minibatch))
+                self.step(rows_of(shuffled, start, start + minibatch))
             if self._diverged(-(-len(permutation) // minibatch)):
                 return
 

@@ -28,6 +28,7 @@ from tests.training.sb3.option_scenarios import (
     samples,
     shaken,
 )
+from training.sb3.buffer import taken
 from training.sb3.option_ppo import OptionPPO
 from training.sb3.option_update import OptionObjective, OptionWeights
 from training.sb3.update import LossWeights
@@ -109,7 +110,7 @@ def test_options_that_did_not_act_learn_too(actions: Actions) -> None:
     for part in (0.0, 0.5, 1.0):
         model = hard(actions, all_options=part)
         batch, _ = samples(model)
-        rows = batch.take((batch.executed_BK[:, 0] == 1.0).nonzero().flatten())
+        rows = taken(batch, (batch.executed_BK[:, 0] == 1.0).nonzero().flatten())
         net = model.policy.network
         actor = model.learners(net.encoder.plan(batch.bars_B))[0]
         model.policy.net.zero_grad()
