@@ -41,6 +41,7 @@ class CheckpointCallback(BaseCallback):
         files: the caller's own files of a checkpoint, by name.
         watch: who is told.
         score: what a checkpoint is worth; None where nothing tells.
+        until: steps at which the training is ended early; None = by its own length.
     """
 
     def __init__(
@@ -50,8 +51,11 @@ class CheckpointCallback(BaseCallback):
         files: Mapping[str, str],
         watch: Watch,
         score: Callable[[MarketPPO], float | None],
+        *,
+        until: int | None = None,
     ) -> None:
         super().__init__()
+        self._until = until
         self._schedule, self._score = schedule, score
         self._store, self._files, self._watch = store, files, watch
 
@@ -62,7 +66,8 @@ class CheckpointCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         model, period = self.learner, self._schedule.checkpoint_steps
-        model.stop_requested = self._watch.stop.requested
+        over = self._until is not None and model.num_timesteps >= self._until
+        model.stop_requested = over or self._watch.stop.requested
         # Multiples of the period, whatever was resumed where: the same candidates to choose from.
         if model.num_timesteps // period > self._periods:
             self._periods = model.num_timesteps // period

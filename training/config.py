@@ -21,6 +21,7 @@ from features.pipeline import FeatureConfig
 from markets.sources.config import DataConfig
 from markets.splits import SplitConfig
 from regimes.config import OracleRegime, RegimeConfig
+from training.continual.config import ContinualConfig
 from training.errors import ConfigError, describe_faults
 from training.runtime import Device
 from training.sb3.option_config import OptionAgentConfig
@@ -118,6 +119,9 @@ class TrainConfig:
     """Accounting, costs, reward and episodes of the training."""
     agent: Annotated[AgentConfig | OptionAgentConfig, Field(discriminator="kind")]
     """What learns: a flat agent, or options under a meta-controller."""
+    continual: ContinualConfig | None = None
+    """A stream of phases and what keeps earlier ones from being forgotten; null = one training.
+    `schedule.total_steps` are then those of a phase."""
     schedule: ScheduleConfig
     """How long."""
     evaluation: JudgementConfig

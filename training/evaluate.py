@@ -16,6 +16,8 @@ from meta_controller.config import (
 from meta_controller.policy import Execution, HierarchicalPolicy
 from training.agents import build_learner, policy_of
 from training.config import TrainConfig
+from training.continual.judgement import judge_streams
+from training.continual.phases import open_plan
 from training.errors import ConfigError
 from training.learning import checkpoints, choose, chosen, saved_fits
 from training.runtime import limit_torch_threads
@@ -113,6 +115,13 @@ def evaluate_run(
         CheckpointError: a seed has no complete checkpoint, a damaged one, or one that learned with
             another detector of regimes than the task's.
     """
+    if config.continual is not None:
+        if instead is not None and instead != Instead():
+            raise ConfigError(
+                "--controller, --execution: expected a run of one training, found a stream of "
+                "phases, whose agents are judged as they were trained"
+            )
+        return judge_streams(config, open_plan(config, config.continual, task), task, folder)
     asked, agents = instead or Instead(), {}
     for seed in range(config.seed, config.seed + config.seeds):
         model = build_learner(config, task, seed)

@@ -7,6 +7,8 @@ from pathlib import Path
 from training.agents import build_learner
 from training.callbacks import Watch
 from training.config import TrainConfig
+from training.continual.job import open_stream, train_streams
+from training.continual.phases import open_plan
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
 from training.learning import checkpoints, learn, saved_fits
@@ -40,7 +42,12 @@ def start_job(config: TrainConfig, overrides: Sequence[str]) -> Path:
     """
     task = open_task(config)
     _settle(config)
-    build_learner(config, task, config.seed)  # what does not fit leaves no folder behind
+    # What does not fit leaves no folder behind.
+    if config.continual is None:
+        build_learner(config, task, config.seed)
+    else:
+        plan = open_plan(config, config.continual, task)
+        open_stream(config, plan, task, config.seed, Path(config.runs)).check()
     return _run(config, task, _new_folder(config), overrides)
 
 
@@ -78,6 +85,7 @@ def _settle(config: TrainConfig) -> None:
 def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str] | None) -> Path:
     """Train and judge in a folder; `overrides` is None when the run is resumed."""
     task.keep_provenance(folder)
+    plan = None if config.continual is None else open_plan(config, config.continual, task)
     tags = {"data_sha256": task.sha256, "seed": str(config.seed)}
     tracker = RunTracker(folder, config.tracking)
     with StopRequest() as stop:
@@ -88,8 +96,15 @@ def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str]
             resume_step=None if overrides is not None else 0,
         )
         with tracker:
-            _say(_opening(config, task, folder))
-            _train(config, task, tracker, stop)
+            _say(_opening(config, task, folder, () if plan is None else plan.opening))
+            if plan is None:
+                _train(config, task, tracker, stop)
+            else:
+                train_streams(config, plan, task, tracker, stop)
+            if stop.signal is not None:
+                raise Interrupted(
+                    f"{stop.signal.name}; go on with: perennial train resume={tracker.folder}"
+                )
             _say("judging what was learned")
             result = evaluate_run(config, task, folder)
             tracker.log_metrics(result.headline, step=config.schedule.total_steps)
@@ -101,18 +116,12 @@ def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str]
 
 
 def _train(config: TrainConfig, task: Task, tracker: RunTracker, stop: StopRequest) -> None:
-    """Train all seeds, one after the other.
-
-    Raises:
-        Interrupted: a stop request came; the seed at work has written its checkpoint.
-    """
+    """Train all seeds, one after the other; returns when a stop request has ended one early."""
     with TrainingProgress(config.schedule.total_steps, seeds=config.seeds) as progress:
         for number in range(config.seeds):
             _train_seed(config, task, number, tracker, progress, stop)
-            if stop.signal is not None:
-                raise Interrupted(
-                    f"{stop.signal.name}; go on with: perennial train resume={tracker.folder}"
-                )
+            if stop.requested:
+                return
 
 
 def _train_seed(
@@ -160,11 +169,12 @@ def _new_folder(config: TrainConfig) -> Path:
     raise ConfigError(f"runs: expected a free name for the run, found {path} taken")
 
 
-def _opening(config: TrainConfig, task: Task, folder: Path) -> str:
+def _opening(config: TrainConfig, task: Task, folder: Path, phases: Sequence[str]) -> str:
     """What is about to happen, in a few lines."""
     seeds = "1 seed" if config.seeds == 1 else f"{config.seeds} seeds"
-    agent = f"{config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps"
-    return "\n".join([f"run     {folder}", f"agent   {agent}", *task.opening()])
+    each = " a phase" if config.continual is not None else ""
+    agent = f"{config.agent.kind}, {seeds} of {config.schedule.total_steps:,} steps{each}"
+    return "\n".join([f"run     {folder}", f"agent   {agent}", *task.opening(), *phases])
 
 
 def _closing(folder: Path, verdict: str) -> str:

@@ -1,6 +1,6 @@
 """Training of one seed: its learner, its checkpoints, exact resume."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -116,10 +116,18 @@ def saved_fits(config: TrainConfig, folder: Path) -> Mapping[str, str]:
     if not isinstance(config.regime, RegimeConfig):
         return {}
     for seed in range(config.seed, config.seed + config.seeds):
-        latest = checkpoints(config, folder / f"seed-{seed}").latest()
-        if latest is not None:
-            return {name: text for name, text in load(latest).files.items() if name == REGIMES}
+        for store in _stores(config, folder / f"seed-{seed}"):
+            latest = store.latest()
+            if latest is not None:
+                return {name: text for name, text in load(latest).files.items() if name == REGIMES}
     return {}
+
+
+def _stores(config: TrainConfig, folder: Path) -> Iterator[CheckpointStore]:
+    """Where a seed keeps checkpoints: those of one training, or of the phases of a stream."""
+    yield checkpoints(config, folder)
+    for path in sorted(folder.glob("phase-*/*/")):
+        yield CheckpointStore(path)
 
 
 def learner_text(config: TrainConfig, seed: int) -> str:

@@ -122,7 +122,7 @@ def load_optimizers(model: MarketPPO, tensors: Mapping[str, Tensor]) -> None:
         for key, tensor in tensors.items():
             owner, index, name = key.split("/")
             if owner == role:
-                # The optimiser keeps what it is given, and would change the snapshot with each step.
+                # The optimiser keeps what it is given, and its steps would change the snapshot.
                 state.setdefault(int(index), {})[name] = tensor.clone()
         for number, entries in state.items():
             if number >= len(parameters) or entries["exp_avg"].shape != parameters[number].shape:
