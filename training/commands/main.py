@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from training.commands import (
+    adapt,
     cache,
     data,
     doctor,
@@ -53,7 +54,20 @@ class Verb:
 
 VERBS = tuple(
     Verb(module.__name__.rpartition(".")[2], module)
-    for module in (train, evaluate, explain, data, features, regimes, cache, doctor, ui, sync, runs)
+    for module in (
+        train,
+        adapt,
+        evaluate,
+        explain,
+        data,
+        features,
+        regimes,
+        cache,
+        doctor,
+        ui,
+        sync,
+        runs,
+    )
 )
 
 
