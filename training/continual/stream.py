@@ -9,6 +9,7 @@ checkpoint alone, so that a run that is killed at any instant goes on to the sam
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from agents.continual.config import GrowConfig, PackNetConfig, RehearsalConfig
 from agents.continual.protocol import Experience, States
 from agents.continual.rehearsal import shared_lanes
 from agents.continual.remedies import Remedies
+from evaluation.acceptance_power import Sample, check_feasible
 from markets.atomic import write_whole
 from training.agents import build_learner, policy_of
 from training.callbacks import CheckpointCallback, MetricWriter, Watch
@@ -90,8 +92,11 @@ class Stream:
         """Build the first phase's learner and its remedies, to see that all fits.
 
         Raises:
-            ConfigError: a remedy that does not fit the agent, or too few environments.
+            ConfigError: a remedy that does not fit the agent, too few environments, or a gate that
+                no update can ever pass.
         """
+        if self._continual.gate is not None:
+            self._require_feasible(self._continual.gate)
         self._learner(self.plan.phases[0])
         for phase in self.plan.phases:
             self._lanes(phase)
@@ -104,6 +109,19 @@ class Stream:
                 )
             if isinstance(remedy, GrowConfig):
                 self._require_options(remedy)
+
+    def _require_feasible(self, gate: GateConfig) -> None:
+        """Refuse a gate that rejects a policy which is exactly as good, on noiseless episodes."""
+        total = self._config.schedule.total_steps
+        updates = math.ceil(total / (gate.every or total)) * len(self.plan.phases)
+        perfect = Sample(deviation=1e-12, episodes=gate.acceptance.episodes, gain=1.0)
+        samples = {self.plan.regimes[regime].name: perfect for regime in self.plan.played}
+        found = check_feasible(samples, gate.acceptance, updates)
+        if found.never:
+            raise ConfigError(
+                f"continual.gate.acceptance: expected one that an update can pass, found one that "
+                f"none can: {found.never[0]}"
+            )
 
     def _require_options(self, config: GrowConfig) -> None:
         """Go through the phases with a learner that is thrown away."""

@@ -21,12 +21,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agents.continual.protocol import PolicyFunction, Tensors
 from evaluation.acceptance import Decision, Golden, Played, Vitals, decide
 from markets.atomic import write_whole
-from training.callbacks import CheckpointCallback, Watch
+from training.callbacks import CheckpointCallback, MetricWriter, Watch
 from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.config import TrainConfig
 from training.continual.config import GateConfig
@@ -123,6 +124,8 @@ class GatedPhase:
             Whether the phase is over; False where a stop request came.
         """
         model, total = self._model, self._config.schedule.total_steps
+        self._logger = Logger(folder=None, output_formats=[MetricWriter(watch.log)])
+        self._silent = Logger(folder=None, output_formats=[])
         while True:
             decisions = read_decisions(self._folder)
             champion = last_champion(self._folder, self._text)
@@ -162,6 +165,8 @@ class GatedPhase:
         if begun:
             restore(model, load(begun[max(begun)], configuration=self._text))
         model.rate_factor = self._gate.slower**rejected
+        # A second attempt takes the same steps again, of which the record keeps the first.
+        model.set_logger(self._silent if rejected else self._logger)
         callback = CheckpointCallback(
             schedule, store, self._files, watch, lambda _: None, until=until
         )

@@ -30,6 +30,7 @@ from training.continual.updates import (
     last_champion,
     read_decisions,
 )
+from training.errors import ConfigError
 from training.sb3.ppo import MarketPPO
 from training.sb3.snapshot import capture, restore
 
@@ -135,6 +136,9 @@ def test_curves_are_drawn_of_accepted_policies(config: TrainConfig, tmp_path: Pa
     logged = run(config, tmp_path).logged
     steps = [(n, step) for n, step, values in logged if "curve/regime 2" in values]
     assert steps == [(0, 256), (0, 512), (1, 256), (1, 512)]
+    trained = [(n, step) for n, step, values in logged if "train/value_loss" in values]
+    # The library writes an update's figures after the next rollout.
+    assert trained == [(n, step) for n in (0, 1) for step in (256, 384, 512)]
 
 
 def spread(model: MarketPPO) -> None:
@@ -305,3 +309,20 @@ def test_a_hundred_of_a_hundred_corruptions_are_rolled_back(
         restore(model, champion)
         assert_same_snapshot(before, capture(model))
     assert_same_snapshot(before, Snapshot(**{**vars(champion), "files": {}}))
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "words"),
+    [
+        ({"tolerance": 0.0}, "tolerate no loss at all"),
+        ({"resamples": 1000, "alpha": 0.01}, "resamples: from update"),
+    ],
+)
+def test_a_gate_that_can_never_be_passed_is_refused_before_training(
+    acceptance: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    gate = GATE | {"acceptance": {"episodes": 8, "resamples": 100_000} | acceptance}
+    stream = stream_of(configuration(gate=gate), tmp_path)
+    with pytest.raises(ConfigError, match=rf"continual\.gate\.acceptance: .*{words}"):
+        stream.check()
+    stream_of(configuration(gate=GATE | {"acceptance": {"episodes": 8}}), tmp_path).check()
