@@ -46,7 +46,7 @@ def test_a_lower_bound_is_announced() -> None:
     [
         (
             "market.world.transition=[[0.9,0.2],[0.1,0.9]]",
-            r"market\.world: transition\[0\]: expected .* that sum to 1, found a sum of 1\.1$",
+            r"market\.world\.transition\[0\]: expected .* that sum to 1, found a sum of 1\.1$",
         ),
         ("market.world.speed=[0.1,2.5]", r"market\.world\.speed\[1\]: .*less than 2, was 2\.5"),
     ],

@@ -163,7 +163,8 @@ def test_a_run_with_a_frozen_agent_is_judged_again_and_resumed_from_its_path(
 ) -> None:
     folder = tmp_path / "run"
     words = ["debug=tiny", "seeds=1", "device=cpu", "threads=1", "tracking=journal", *SHORT]
-    assert main(["train", *words, *MARKET, *beside(streamed), f"run={folder}"]) == 0
+    few = ["evaluation.optimality.episodes=16", "evaluation.optimality.length=24"]
+    assert main(["train", *words, *MARKET, *few, *beside(streamed), f"run={folder}"]) == 0
     metrics = folder / "evaluation" / "metrics.json"
     before = json.loads(metrics.read_text())
     metrics.unlink()
@@ -223,7 +224,7 @@ def test_a_damaged_checkpoint_is_refused(streamed: Path, tmp_path: Path) -> None
                 "split.validation=['2005-01-01','2005-12-31']",
                 "split.test=['2006-01-01','2013-03-01']",
             ),
-            "before the test span, which begins 2006-01-03, found one .* until 2009-12-23",
+            "before the validation span, which begins 2005-01-03, found one .* until 2007-12-21",
         ),
         (MARKET, "expected an agent of garleanu_pedersen, found one of recorded data"),
     ],

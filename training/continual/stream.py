@@ -45,6 +45,7 @@ from training.continual.updates import (
 )
 from training.errors import ConfigError
 from training.learning import learner_text
+from training.sb3.option_ppo import OptionPPO
 from training.sb3.ppo import MarketPPO
 from training.sb3.snapshot import capture, check_fits, load_continual, load_optimizers, restore
 from training.tasks.task import Task
@@ -255,7 +256,8 @@ class Stream:
         except ValueError as error:
             raise ConfigError(f"continual.remedies: {error}") from error
         model.remedy = remedies
-        if not self.plan.mixed:  # one regime a phase: one option is meant to act
+        if isinstance(model, OptionPPO) and not self.plan.mixed:
+            # One regime a phase: one option is meant to act.
             model.warned |= {"one_takes_all", "blind_to_regimes"}
         if not number:
             return model, remedies

@@ -161,7 +161,7 @@ class TestBelievedTransition:
             misled.oracle("belief")
         assert misled.oracle("known").value == world.oracle("known").value
 
-    @pytest.mark.parametrize("market", [GarleanuPedersen, OrnsteinUhlenbeck, RegimeGBM])
+    @pytest.mark.parametrize("market", [GarleanuPedersen, RegimeGBM])
     def test_the_price_of_not_knowing_is_the_true_filters(self, market: Market) -> None:
         assert market(believed_transition=0.6).price_of_not_knowing(
             num_paths=20
