@@ -229,9 +229,7 @@ class TestValues:
         assert found == pytest.approx(alone.oracle("known").value, rel=exact)
         assert found != pytest.approx(world.oracle("known").value, rel=0.01)
 
-    @pytest.mark.parametrize(
-        ("market", "regime"), [(OrnsteinUhlenbeck, 0), (OrnsteinUhlenbeck, 1), (RegimeGBM, 1)]
-    )
+    @pytest.mark.parametrize(("market", "regime"), [(OrnsteinUhlenbeck, 1), (RegimeGBM, 1)])
     def test_certainty_makes_hidden_regimes_known(self, market: Market, regime: int) -> None:
         phase = pure(market(), regime).informed()
         known, belief = phase.oracle("known").value, phase.oracle("belief").value
