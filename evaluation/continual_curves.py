@@ -70,8 +70,10 @@ def mean_height(
         step_P: steps, ascending.
         score_P: scores at them.
         start: a.
-        end: b > a.
+        end: b; nan where it is not after a, as in a phase whose every update was rejected.
     """
+    if end <= start:
+        return math.nan
     at, scores = _between(step_P, score_P, start, end)
     return float(np.trapezoid(scores, at)) / (end - start)
 

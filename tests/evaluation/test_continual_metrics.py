@@ -145,6 +145,7 @@ RISING = np.array([0.0, 0.5, 1.0, 0.0])
 def test_the_mean_height_by_hand() -> None:
     same(mean_height(STEPS, RISING, 0.0, 20.0), 0.5)
     same(mean_height(STEPS, RISING, 5.0, 15.0), 0.5)
+    assert math.isnan(mean_height(STEPS, RISING, 10.0, 10.0)), "a phase without a step"
     # Trapezia of 10 and 5 steps: (0.75 + 1) / 2 * 5 and (1 + 0.5) / 2 * 5, over 10.
     same(mean_height(STEPS, RISING, 15.0, 25.0), (4.375 + 3.75) / 10)
     # Constant beyond the ends.
