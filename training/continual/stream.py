@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -405,10 +405,10 @@ class Stream:
     def _store(self, phase: Phase, name: str, keep: int) -> CheckpointStore:
         return CheckpointStore(self.phase_folder(phase) / name, keep_last=keep)
 
-    @property
+    @cached_property
     def _files(self) -> dict[str, str]:
         return {"config.yaml": self._text, **self._task.files}
 
-    @property
+    @cached_property
     def _text(self) -> str:
         return learner_text(self._config, self._seed)

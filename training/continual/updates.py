@@ -139,11 +139,11 @@ class GatedPhase:
                     return False
             except FloatingPointError as error:  # an update that diverges is one to be rejected
                 _LOG.warning("phase %d, update %d: %s", self._phase.number, number, error)
-                decision = self._decide(number, champion, diverged=True)
+                decision, played = self._decide(number, champion, diverged=True)
             else:
-                decision = self._decide(number, champion)
+                decision, played = self._decide(number, champion)
             if decision.accepted:
-                self._crown(number, champion)
+                self._crown(number, champion, played)
                 watch.log(self._curve(model), model.num_timesteps)
             write_decisions(self._folder, [*decisions, decision])
             shutil.rmtree(self._folder / f"update-{number:03d}", ignore_errors=True)
@@ -176,18 +176,22 @@ class GatedPhase:
             callback.finish()
         return model.num_timesteps >= until
 
-    def _decide(self, number: int, champion: Snapshot, *, diverged: bool = False) -> Decision:
+    def _decide(
+        self, number: int, champion: Snapshot, *, diverged: bool = False
+    ) -> tuple[Decision, dict[int, Played]]:
+        """What becomes of the update, and what was played for it by regime."""
         acceptance, active = self._gate.acceptance, self._phase.regime
         regimes = [*self._plan.seen(self._phase), active]
         vitals = self._vitals(champion, diverged=diverged)
         found = self._played(number, champion, regimes, finite=vitals.finite)
-        return decide(
+        decision = decide(
             {self._plan.regimes[regime].name: played for regime, played in found.items()},
             acceptance,
             self._earlier + number + 1,
             active=self._plan.regimes[active].name,
             vitals=vitals,
         )
+        return decision, found
 
     def _played(
         self, number: int, champion: Snapshot, regimes: Sequence[int], *, finite: bool
@@ -309,27 +313,23 @@ class GatedPhase:
             tail[name] = float(torch.quantile(found_B, 0.99))
         return mean, tail
 
-    def _crown(self, number: int, champion: Snapshot) -> None:
+    def _crown(self, number: int, champion: Snapshot, played: Mapping[int, Played]) -> None:
         """Keep the accepted state, and what is the best accepted policy of each regime with it."""
-        played = [*self._plan.seen(self._phase), self._phase.regime]
         kept, registry = dict(extras(champion)), champion.files.get(REGISTRY, "{}")
         seed = derived_seed(self._seed, "gate", self._phase.number, number)
-        episodes = self._gate.acceptance.episodes
-        mine = self._judge(self._model, seed=seed, episodes=episodes, regimes=played)
         golden = Golden.from_json(registry) if registry != "{}" else Golden()
         names = {regime: self._plan.regimes[regime].name for regime in played}
-        rescored = {}
-        for regime in played:
-            weights = golden_weights(champion, regime)
-            if weights:
-                with self._as_golden(weights):
-                    found = self._judge(self._model, seed=seed, episodes=episodes, regimes=[regime])
-                rescored[names[regime]] = found[regime].earned_E
+        # Where nobody else was played as the golden policy, the champion is it.
+        rescored = {
+            names[regime]: each.champion_E if each.golden_E is None else each.golden_E
+            for regime, each in played.items()
+            if golden_weights(champion, regime)
+        }
         label = f"phase {self._phase.number}, update {number}"
         golden = golden.accept(
             label,
             self._earlier + number + 1,
-            {names[regime]: mine[regime].earned_E for regime in played},
+            {names[regime]: each.candidate_E for regime, each in played.items()},
             {names[regime]: f"seed {seed}" for regime in played},
             rescored,
         )
