@@ -1,0 +1,1 @@
+"""Streams of regimes of real markets: what remedies against forgetting are worth there."""
