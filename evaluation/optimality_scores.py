@@ -121,13 +121,15 @@ def measure(
     *,
     name: str = "",
     seed: int = 0,
+    misled: bool = False,
 ) -> Scores:
     """Play a policy on fresh episodes of a market and score each of them.
 
     A policy acts on index observations [bar, features (C), account (P)], inside the limits of its
     actions; it is told more where it asks for it (`evaluation.briefing`). A solution is told the
-    true state, with the belief of the true filter whatever that of the agents assumes, and trades
-    as much as it likes: it is the optimum of the market, not of the action space.
+    true state, with the belief of the true filter whatever that of the agents assumes (unless
+    `misled`), and trades as much as it likes: it is the optimum of the market, not of the action
+    space.
 
     Args:
         policy: what acts; deterministic.
@@ -135,6 +137,8 @@ def measure(
         config: episodes, length and seed.
         name: name of the policy, for the record.
         seed: seed of its training, for the record.
+        misled: tell a solution the belief that agents are shown, even where the market's
+            `believed_transition` misleads it.
 
     Returns:
         Scores of E episodes; the same paths for every policy of one configuration.
@@ -143,7 +147,7 @@ def measure(
         SyntheticMarketError: a solution that needs more than the stream tells.
     """
     settings = config or OptimalityConfig()
-    played = _ideal(problem) if not isinstance(policy, _Acting) else problem
+    played = problem if isinstance(policy, _Acting) else _ideal(problem, misled=misled)
     played = replace(played, expected_reward=False)
     length = episode_length(settings, problem.world.discount)
     trading = played.trading()
@@ -173,9 +177,10 @@ def measure(
     return tally.scores(name, seed)
 
 
-def _ideal(problem: Problem) -> Problem:
+def _ideal(problem: Problem, *, misled: bool) -> Problem:
     """The same problem with the true filter, and trades of any size up to the holdings' limits."""
-    problem = replace(problem, world=problem.world.informed())
+    if not misled:
+        problem = replace(problem, world=problem.world.informed())
     if not problem.stream().additive:
         return problem
     return replace(problem, trade_size=2.0 * problem.limit, dead_zone=0.0)

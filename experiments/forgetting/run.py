@@ -21,22 +21,33 @@ import numpy as np
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
-from experiments.forgetting.arms import ARMS, PROBLEMS, STEPS, continual, wanted, words
+from experiments.forgetting.arms import (
+    ARMS,
+    CORE,
+    GATED,
+    PROBLEMS,
+    SEEDS,
+    STEPS,
+    Arm,
+    continual,
+    wanted,
+    words,
+)
 from experiments.options_vs_flat.journal import Journal, seeds_of, study_parser
 from training.callbacks import Watch
 from training.config import TrainConfig
 from training.continual.job import open_stream
 from training.continual.phases import Phase, open_plan
 from training.continual.stream import SCORES
+from training.continual.updates import read_decisions
 from training.runtime import limit_torch_threads
 from training.signals import StopRequest
 from training.tasks.choice import open_task
 
 RESULTS = Path(__file__).with_name("results.jsonl")
-SEEDS = 10
 
 
-def configuration(problem: str, arm: str, steps: int) -> TrainConfig:
+def configuration(problem: str, arm: Arm, steps: int) -> TrainConfig:
     """What an arm's words come to on a problem."""
     with initialize_config_module("conf", version_base="1.3"):
         cfg = compose("train", overrides=words(problem, arm, steps))
@@ -46,12 +57,12 @@ def configuration(problem: str, arm: str, steps: int) -> TrainConfig:
     return TrainConfig.from_container(container | {"continual": continual(problem, arm)})
 
 
-def run(problem: str, arm: str, steps: int, seed: int) -> dict[str, Any]:
+def run(problem: str, arm: Arm, steps: int, seed: int) -> dict[str, Any]:
     """Go through a stream once.
 
     Args:
         problem: name.
-        arm: name.
+        arm: what learns.
         steps: of a phase.
         seed: of the stream.
     """
@@ -79,8 +90,10 @@ def run(problem: str, arm: str, steps: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         stream = open_stream(config, plan, task, seed, Path(folder))
         stream.run(follow)
-        phases = [stream.phase_folder(phase) / SCORES for phase in stream.plan.phases]
-        scores = [json.loads(path.read_text()) for path in phases]
+        folders = [stream.phase_folder(phase) for phase in stream.plan.phases]
+        scores = [json.loads((each / SCORES).read_text()) for each in folders]
+        decisions = [[d.accepted for d in read_decisions(each)] for each in folders]
+    judged = {"accepted": decisions} if problem in GATED else {}
     return {
         "order": [each["regime"] for each in scores],
         "phase_steps": [each["steps"] for each in scores],
@@ -89,6 +102,7 @@ def run(problem: str, arm: str, steps: int, seed: int) -> dict[str, Any]:
         "floats": [each["stored_floats"] for each in scores],
         "curve": [[step, *found] for step, found in sorted(curve.items())],
         "cpu_seconds": round(time.process_time() - spent, 1),
+        **judged,
     }
 
 
@@ -97,6 +111,7 @@ def main() -> None:
     parser = study_parser(__doc__, steps=0, seeds=SEEDS, tables=False)
     parser.add_argument("--problem", choices=PROBLEMS, action="append", help="only this one")
     parser.add_argument("--arm", choices=ARMS, action="append", help="only this one")
+    parser.add_argument("--core", action="store_true", help="only the arms that decide")
     given = parser.parse_args()
     journal = Journal(given.output or RESULTS)
     limit_torch_threads()
@@ -104,11 +119,11 @@ def main() -> None:
         {"problem": problem, "arm": arm, "steps": given.steps or STEPS[problem], "seed": seed}
         for seed in seeds_of(given)
         for problem in given.problem or PROBLEMS
-        for arm in given.arm or ARMS
-        if wanted(problem, arm)
+        for arm in given.arm or (CORE if given.core else ARMS)
+        if given.seed or seed < wanted(problem, arm)
     ]
     for key in journal.missing(keys, given.worker):
-        found = run(**key)
+        found = run(key["problem"], ARMS[key["arm"]], key["steps"], key["seed"])
         journal.add({**key, **found})
         final = " ".join(f"{score:.3f}" for score in found["ratio"][-1])
         print(f"{key['problem']:10s} {key['arm']:36s} seed {key['seed']:3d}  {final}", flush=True)

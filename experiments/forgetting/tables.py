@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.bootstrap import Interval
 from evaluation.continual_result import ContinualEvaluation, StreamRecord
-from experiments.forgetting.arms import ARMS, JOINT, PROBLEMS, STEPS, TITLES
+from experiments.forgetting.arms import ARMS, PROBLEMS, STEPS, TITLES
 from experiments.forgetting.run import RESULTS
 from experiments.options_vs_flat.journal import Journal, Row, chosen
 from experiments.options_vs_flat.statistics import markdown, paired
@@ -39,7 +39,7 @@ QUICK = 0.25
 def record_of(row: Row) -> StreamRecord:
     """The stream behind a line of the results."""
     names = tuple(f"regime {number}" for number in range(len(row["before"])))
-    joint = row["arm"] in JOINT
+    joint = ARMS[row["arm"]].joint
     curve = np.array([[0.0, *row["before"]], *row["curve"]], dtype=np.float64)
     return StreamRecord(
         seed=int(row["seed"]),
@@ -111,8 +111,8 @@ def mixed_verdict(found: dict[str, ContinualEvaluation]) -> list[str]:
     """How near the combinations come to joint training of the same network."""
     lines = []
     for arm, each in found.items():
-        joint = found.get(f"{ARMS[arm][0]}, joint")
-        if joint is None or arm in JOINT or not ARMS[arm][1]:
+        joint = found.get(f"{ARMS[arm].network}, joint")
+        if joint is None or ARMS[arm].joint or not ARMS[arm].remedies:
             continue
         mine = dict(
             zip((r.seed for r in each.records), each.figures["average_performance"], strict=True)

@@ -95,6 +95,17 @@ def test_agents_are_judged_by_the_optimum_of_the_true_filter() -> None:
     assert judge_optimality({0: Believer(told)}, told, CONFIG).ratio.estimate > 0.999
 
 
+def test_a_solution_can_be_told_what_agents_are_shown() -> None:
+    problem = Problem(MISLED, trade_size=MISLED.holding_limit)
+    oracle = MISLED.informed().oracle("belief")
+    best, misled = (measure(oracle, problem, CONFIG, misled=flag) for flag in (False, True))
+    believer = measure(Believer(problem), problem, CONFIG)
+    np.testing.assert_allclose(
+        misled.earned.discounted_E, believer.earned.discounted_E, rtol=1e-3, atol=1e-6
+    )
+    assert misled.earned.discounted_E.mean() < 0.97 * best.earned.discounted_E.mean()
+
+
 @pytest.mark.parametrize("view", ["known", "belief"])
 def test_a_pure_phase_has_a_report(view: Any, tmp_path: Path) -> None:
     problem = Problem(replace(pure(MARKET, 1), regime=view))
