@@ -129,6 +129,7 @@ class ExpertBank(nn.Module):
         self.fusion = nn.Linear(embedding + account_size, sum(self._split))
         gains = [math.sqrt(2.0)] * len(hidden) + [output_gain]
         inputs = embedding + account_size
+        self.rectify = nn.ReLU()  # a module, so that hidden units can be looked at from outside
         blocks = [orthogonal(sizes[0], inputs, gains[0], generator) for _ in range(num_experts)]
         if linear:
             blocks += [
@@ -197,7 +198,7 @@ class ExpertBank(nn.Module):
 
     def _after_first(self, hidden_KBH: Tensor, skipped: Tensor) -> Tensor:
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            active_KBH = functional.relu(hidden_KBH)
+            active_KBH = self.rectify(hidden_KBH)
             if weight.shape[2] == 1:  # a batched product with a single column is slow
                 hidden_KBH = (active_KBH * weight.mT).sum(dim=2, keepdim=True) + bias
             else:

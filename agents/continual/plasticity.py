@@ -1,10 +1,12 @@
 """Whether a policy can still learn: units that have died, rank of the features, size of weights.
 
-Read at phase borders and logged; a policy that keeps the past by losing these keeps it for nothing.
+Read at every point of a stream's curves and logged; a policy that keeps the past by losing these
+keeps it for nothing.
 
 Dimensions: B states, H units.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +17,10 @@ from torch.utils.hooks import RemovableHandle
 
 from agents.continual.protocol import PolicyFunction, States
 from agents.networks import FusionHead
+from agents.options import ExpertBank
 
 Layers = dict[str, list[Tensor]]
-"""Activations (B, H) of each hidden layer, by the name of their head."""
+"""Activations (B, H) of each hidden layer, by the name of their head or expert."""
 
 
 def dormant_share(layers: list[Tensor], tau: float = 0.025) -> float:
@@ -43,8 +46,11 @@ def dormant_share(layers: list[Tensor], tau: float = 0.025) -> float:
 def effective_rank(feature_BH: Tensor) -> float:
     """exp(- sum_i p_i log p_i) of singular values p_i = sigma_i / sum_j sigma_j, 1 .. min(B, H).
 
-    Source: Roy & Vetterli 2007, "The effective rank". 0 for a matrix of zeros.
+    Source: Roy & Vetterli 2007, "The effective rank". 0 for a matrix of zeros, nan for one that is
+    not finite.
     """
+    if not torch.isfinite(feature_BH).all():
+        return math.nan
     sigma = torch.linalg.svdvals(feature_BH.double())
     total = sigma.sum()
     if not total > 0.0:
@@ -56,8 +62,11 @@ def effective_rank(feature_BH: Tensor) -> float:
 def srank(feature_BH: Tensor, delta: float = 0.01) -> float:
     """Singular values, largest first, that make up 1 - delta of their sum.
 
-    Source: Kumar et al. 2021, arXiv:2010.14498, srank_delta. 0 for a matrix of zeros.
+    Source: Kumar et al. 2021, arXiv:2010.14498, srank_delta. 0 for a matrix of zeros, nan for one
+    that is not finite.
     """
+    if not torch.isfinite(feature_BH).all():
+        return math.nan
     sigma = torch.linalg.svdvals(feature_BH.double())
     total = sigma.sum()
     if not total > 0.0:
@@ -65,35 +74,43 @@ def srank(feature_BH: Tensor, delta: float = 0.01) -> float:
     return float((sigma.cumsum(dim=0) < (1.0 - delta) * total).sum()) + 1.0
 
 
-def weight_magnitude(parameters: list[nn.Parameter]) -> float:
-    """Mean absolute number of all parameters; 0 without any."""
-    count = sum(parameter.numel() for parameter in parameters)
-    total = sum(float(parameter.detach().abs().sum()) for parameter in parameters)
-    return total / count if count else 0.0
+def weight_norm(parameters: list[nn.Parameter]) -> float:
+    """Euclidean norm of all parameters together; 0 without any."""
+    return math.sqrt(sum(float(p.detach().double().square().sum()) for p in parameters))
 
 
 @contextmanager
 def activations(net: nn.Module) -> Iterator[Layers]:
-    """Note what the hidden layers of all heads give while the block runs.
+    """Note what the hidden layers of all heads and expert networks give while the block runs.
 
-    The rectified output of a hidden layer is what goes into the next one: a head's first layer is
+    The rectified output of a head's hidden layer is what goes into the next one: its first layer is
     split over market and account, and no module of its own is called for it. Expert networks
-    (`ExpertBank`) compute side by side without modules, and are not seen.
+    (`ExpertBank`) compute side by side; each of them is noted by its number, `options.bank.0`.
     """
     layers: Layers = {}
     hooks: list[RemovableHandle] = []
 
-    def note(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def head_of(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def keep(module: nn.Module, given: tuple[Any, ...]) -> None:
             del module
             layers.setdefault(name, []).append(given[0].detach().clone())
 
         return keep
 
-    for name, head in net.named_modules():
-        if isinstance(head, FusionHead):
-            following = [*head.trunk, head.output]
-            hooks += [layer.register_forward_pre_hook(note(name)) for layer in following]
+    def experts_of(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
+        def keep(module: nn.Module, given: tuple[Any, ...], active_KBH: Tensor) -> None:
+            del module, given
+            for expert, active_BH in enumerate(active_KBH.detach().clone()):
+                layers.setdefault(f"{name}.{expert}", []).append(active_BH)
+
+        return keep
+
+    for name, part in net.named_modules():
+        if isinstance(part, FusionHead):
+            following = [*part.trunk, part.output]
+            hooks += [layer.register_forward_pre_hook(head_of(name)) for layer in following]
+        elif isinstance(part, ExpertBank):
+            hooks.append(part.rectify.register_forward_hook(experts_of(name)))
     try:
         yield layers
     finally:
@@ -111,9 +128,10 @@ def plasticity(
 ) -> dict[str, float]:
     """Figures to log of a policy in B states; rank is at most B, so take more states than units.
 
-    For each head that acts (`actor`, `options.trunk`, `controller.gate`): `<head>/dormant`,
-    `<head>/effective_rank` and `<head>/srank` of the features that its output reads, and
-    `weight_magnitude` of all parameters of the policy.
+    `dormant_share` of all hidden units that act, `weight_norm` of all parameters of the policy, and
+    `effective_rank` of the features that outputs read, the mean over heads. For each head (`actor`;
+    `options.trunk`, `controller.gate`, and `options.bank.0`, ... of expert networks) also
+    `<head>/dormant_share`, `<head>/effective_rank` and `<head>/srank`. No randomness is used.
 
     Args:
         net: the networks that `function` is of.
@@ -130,9 +148,14 @@ def plasticity(
         raise ValueError("plasticity: expected states, found none")
     with torch.no_grad(), activations(net) as layers:
         function.law(function.parameters, states)
-    figures = {"weight_magnitude": weight_magnitude(list(function.parameters.values()))}
+    ranks = {name: effective_rank(found[-1]) for name, found in layers.items()}
+    figures = {
+        "dormant_share": dormant_share([x for found in layers.values() for x in found], tau),
+        "effective_rank": sum(ranks.values()) / len(ranks) if ranks else 0.0,
+        "weight_norm": weight_norm(list(function.parameters.values())),
+    }
     for name, found in layers.items():
-        figures[f"{name}/dormant"] = dormant_share(found, tau)
-        figures[f"{name}/effective_rank"] = effective_rank(found[-1])
+        figures[f"{name}/dormant_share"] = dormant_share(found, tau)
+        figures[f"{name}/effective_rank"] = ranks[name]
         figures[f"{name}/srank"] = srank(found[-1], delta)
     return figures

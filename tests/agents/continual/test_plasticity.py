@@ -1,6 +1,7 @@
 """Dormant units and ranks of known matrices, and of policies whose units are switched off."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from agents.continual.plasticity import (
     effective_rank,
     plasticity,
     srank,
-    weight_magnitude,
+    weight_norm,
 )
 from agents.encoder import EncoderConfig
 from agents.networks import ActorCritic, FusionHead, PolicyConfig
@@ -83,6 +84,13 @@ def test_a_matrix_of_zeros_has_no_rank() -> None:
     assert effective_rank(torch.zeros(4, 3)) == srank(torch.zeros(4, 3)) == 0.0
 
 
+def test_the_rank_of_what_is_not_finite_is_not_known() -> None:
+    matrix = torch.ones(4, 3)
+    matrix[1, 2] = math.inf
+    assert math.isnan(effective_rank(matrix))
+    assert math.isnan(srank(matrix))
+
+
 @pytest.mark.parametrize("dead", [0, 1, 4, 6])
 def test_dead_units_of_a_layer(dead: int) -> None:
     layer = torch.rand(30, 6, generator=seeded()) + 0.5
@@ -99,23 +107,28 @@ def test_a_unit_sleeps_below_a_share_of_its_layers_mean() -> None:
         assert [dormant_share([layer], tau) for tau in (0.03, 0.05)] == [0.0, 0.5]
 
 
-def test_weight_magnitude_is_a_mean_over_all_numbers() -> None:
-    parameters = [torch.nn.Parameter(torch.tensor(t)) for t in ([1.0, -3.0], [2.0])]
-    assert weight_magnitude(parameters) == 2.0
-    assert weight_magnitude([]) == 0.0
+def test_the_norm_of_weights_is_that_of_all_numbers_together() -> None:
+    parameters = [torch.nn.Parameter(torch.tensor(t)) for t in ([1.0, -3.0], [-2.0, 1.0, 1.0])]
+    assert weight_norm(parameters) == 4.0
+    assert weight_norm([]) == 0.0
 
 
 @pytest.mark.parametrize("features", [0, FEATURES])
 def test_units_of_a_flat_policy_that_are_switched_off(features: int) -> None:
     net, function = flat(features)
     found = plasticity(net, function, states_of())
-    assert found["actor/dormant"] == 0.0
+    assert found["actor/dormant_share"] == 0.0
     with torch.no_grad():
         first, second = hidden_biases(net.actor)
         first[:3], second[0] = -1e4, -1e4
     found = plasticity(net, function, states_of())
-    assert found["actor/dormant"] == pytest.approx(4 / 18)
+    assert found["actor/dormant_share"] == pytest.approx(4 / 18)
     assert 1.0 <= found["actor/srank"] <= 7.0
+    for figure in ("dormant_share", "effective_rank"):  # there is one head
+        assert found[figure] == found[f"actor/{figure}"]
+    numbers = torch.cat([p.detach().flatten() for p in function.parameters.values()])
+    expected = float(numbers.norm())
+    assert found["weight_norm"] == pytest.approx(expected)
     assert all(math.isfinite(value) for value in found.values())
 
 
@@ -137,9 +150,9 @@ def test_features_are_what_the_output_reads() -> None:
     assert found["actor/srank"] == 1.0
 
 
-def test_trunk_and_gate_of_options() -> None:
+def options(**sizes: Any) -> tuple[OptionActorCritic, OptionFunction]:
     net = OptionActorCritic(
-        OptionNetworkConfig(encoder=SMALL, hidden=(6, 5)),
+        OptionNetworkConfig(encoder=SMALL, hidden=(6, 5), **sizes),
         MetaControllerConfig(),
         (LearnedOption(),) * 3,
         num_features=FEATURES,
@@ -149,27 +162,71 @@ def test_trunk_and_gate_of_options() -> None:
         continuous=True,
         generator=seeded(),
     )
-    function = OptionFunction(net, torch.randn(BARS, FEATURES, generator=seeded(1)), "mean")
     with torch.no_grad():
         wake(net.options.trunk)
+    return net, OptionFunction(net, torch.randn(BARS, FEATURES, generator=seeded(1)), "mean")
+
+
+FIGURES = ("dormant_share", "effective_rank", "srank")
+
+
+def test_trunk_and_gate_of_options() -> None:
+    net, function = options()
+    with torch.no_grad():
         net.options.trunk.fusion.bias[:2] = -1e4
     found = plasticity(net, function, states_of())
-    assert found["options.trunk/dormant"] == pytest.approx(2 / 11)
+    assert found["options.trunk/dormant_share"] == pytest.approx(2 / 11)
+    heads = ("options.trunk", "controller.gate")
     assert found.keys() == {
-        "weight_magnitude",
-        *(
-            f"{head}/{figure}"
-            for head in ("options.trunk", "controller.gate")
-            for figure in ("dormant", "effective_rank", "srank")
-        ),
+        "dormant_share",
+        "effective_rank",
+        "weight_norm",
+        *(f"{head}/{figure}" for head in heads for figure in FIGURES),
     }
+    ranks = [found[f"{head}/effective_rank"] for head in heads]
+    assert found["effective_rank"] == pytest.approx(sum(ranks) / 2)
+
+
+def _hidden_of_gate(name: str) -> bool:
+    return name.startswith("controller.gate.") and name.endswith("bias") and "output" not in name
+
+
+def test_units_of_expert_networks() -> None:
+    """Three networks of 4 and 3 units: of the second, two units of the first layer are dead."""
+    net, function = options(experts="networks", expert_hidden=(4, 3), linear_path=True)
+    bank = net.options.bank
+    assert bank is not None
+    with torch.no_grad():
+        bank.fusion.bias[:12] = 10.0
+        bank.fusion.bias[4:6] = -1e4
+        bank.biases[0].fill_(100.0)
+    found = plasticity(net, function, states_of())
+    dead = [found[f"options.bank.{expert}/dormant_share"] for expert in range(3)]
+    assert dead == [0.0, pytest.approx(2 / 7), 0.0]
+    gate = found["controller.gate/dormant_share"]
+    gated = sum(len(bias) for name, bias in net.named_parameters() if _hidden_of_gate(name))
+    assert found["dormant_share"] == pytest.approx((2 + gate * gated) / (11 + gated + 21))
+    with torch.no_grad():  # every unit of the last layer does the same
+        bank.weights[0].zero_()
+    found = plasticity(net, function, states_of())
+    assert found["options.bank.2/effective_rank"] == pytest.approx(1.0, abs=1e-3)
+    assert found["options.bank.2/srank"] == 1.0
+
+
+def test_a_linear_path_beside_heads_has_no_units() -> None:
+    net, function = options(linear_path=True)
+    assert not any("bank" in name for name in plasticity(net, function, states_of()))
 
 
 def test_looking_changes_nothing() -> None:
-    net, function = flat()
+    net, function = options(experts="networks")
+    weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    before = torch.get_rng_state()
     plasticity(net, function, states_of())
-    assert not net.actor.output._forward_pre_hooks
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(part._forward_pre_hooks or part._forward_hooks for part in net.modules())
     assert all(parameter.grad is None for parameter in net.parameters())
+    assert all(torch.equal(tensor, weights[n]) for n, tensor in net.state_dict().items())
 
 
 def test_no_states() -> None:
