@@ -1,6 +1,6 @@
-"""The figures of a stream: the score matrix, the curves of every regime, learned beside kept.
+"""The figures of a stream: scores, curves of every regime, learned beside kept, plasticity.
 
-Dimensions: I phases, J regimes, K seeds, P points.
+Dimensions: I phases, J regimes, K seeds, P points, F figures of plasticity.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,28 @@ from evaluation.optimality_statistics import iqm
 from evaluation.option_drawing import cell_text, matrix_axes, short, tint
 from evaluation.option_score_plots import scale_of, shown
 
-__all__ = ["curves_figure", "figures", "matrix_figure", "phase_name", "retention_figure"]
+__all__ = [
+    "curves_figure",
+    "figures",
+    "matrix_figure",
+    "phase_name",
+    "plasticity_figure",
+    "retention_figure",
+]
 
 Array = NDArray[np.float64]
 
 _WIDTH: Final = 10.4
 _LEAST_SHARE: Final = -1.0
 """Shares below are cut off in curves and bars: how far below is in the matrix."""
+_PLASTICITY: Final = (
+    "dormant units, share",
+    "effective rank of the features",
+    "norm of the weights",
+)
+"""Titles of `PLASTICITY`."""
+_LEAST_HEIGHT: Final = 0.01
+"""Of the axis of a figure of plasticity: a share of nothing still has one."""
 _MOST_NAMED: Final = 8
 """Phases beyond so many are named by their number alone."""
 
@@ -39,6 +54,8 @@ def figures(found: ContinualEvaluation) -> dict[str, Callable[[], Figure]]:
         drawn["curves"] = lambda: curves_figure(found)
     if len(found.order) > 1:
         drawn["retention"] = lambda: retention_figure(found)
+    if any(len(record.plasticity_step_Q) > 1 for record in found.records):
+        drawn["plasticity"] = lambda: plasticity_figure(found)
     return drawn
 
 
@@ -101,6 +118,7 @@ def curves_figure(found: ContinualEvaluation) -> Figure:
         )  # fmt: skip
         middle_P = np.apply_along_axis(iqm, 0, score_KP)
         axes.plot(step_P, middle_P, color=COLOURS["blue"], linewidth=1.8)
+        _draw_scratch(axes, found, regime, borders, factor)
         for level in (0.0, 1.0) if found.optimal else (0.0,):
             axes.axhline(level, color=COLOURS["ink"], linewidth=0.7, zorder=0.9)
         axes.set_ylim(low, high)
@@ -108,8 +126,7 @@ def curves_figure(found: ContinualEvaluation) -> Figure:
         axes.set_title(short(found.regimes[regime], 40), pad=4, fontsize=9.5)
         bare(axes)
     _name_phases(panels[0], found, borders)
-    panels[-1].xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-    panels[-1].set_xlabel("steps of the stream")
+    _count_steps(panels[-1])
     unit = "share of the optimum" if found.optimal else f"gain, {prefix}reward a bar"
     figure.supylabel(unit, color=COLOURS["muted"], fontsize=9.5, x=0.004)
     figure.subplots_adjust(
@@ -155,6 +172,35 @@ def retention_figure(found: ContinualEvaluation) -> Figure:
     return figure
 
 
+def plasticity_figure(found: ContinualEvaluation) -> Figure:
+    """A panel for each figure of plasticity over the steps of the stream, with phase borders."""
+    borders = (0, *found.records[0].borders)
+    looked = [record for record in found.records if len(record.plasticity_step_Q)]
+    step_P, value_KPF = _aligned([(r.plasticity_step_Q, r.plasticity_QF) for r in looked])
+    height = 3.6
+    figure = Figure(figsize=(_WIDTH, height))
+    panels = figure.subplots(len(_PLASTICITY), 1, sharex=True, squeeze=False)[:, 0]
+    for number, (axes, title) in enumerate(zip(panels, _PLASTICITY, strict=True)):
+        value_KP = value_KPF[:, :, number]
+        axes.fill_between(
+            step_P, value_KP.min(axis=0), value_KP.max(axis=0), color=COLOURS["blue"], alpha=0.2,
+            linewidth=0.0,
+        )  # fmt: skip
+        middle_P = np.apply_along_axis(iqm, 0, value_KP)
+        axes.plot(step_P, middle_P, color=COLOURS["blue"], linewidth=1.8)
+        axes.set_xlim(0.0, borders[-1])
+        axes.set_ylim(0.0, 1.15 * max(float(np.nanmax(value_KP, initial=0.0)), _LEAST_HEIGHT))
+        axes.set_title(title, pad=4, fontsize=9.5)
+        _mark_borders(axes, borders)
+        bare(axes)
+    _name_phases(panels[0], found, borders)
+    _count_steps(panels[-1])
+    figure.subplots_adjust(
+        left=0.07, right=0.955, top=1.0 - 0.62 / height, bottom=0.55 / height, hspace=0.5
+    )
+    return figure
+
+
 def _write(axes: Axes, column: int, row: int, cell: Interval, factor: float, *, wide: bool) -> None:
     ranged = wide and np.isfinite(cell.width) and cell.width > 0.0
     cell_text(axes, column, row - (0.15 if ranged else 0.0), shown(cell.estimate, factor))
@@ -164,14 +210,40 @@ def _write(axes: Axes, column: int, row: int, cell: Interval, factor: float, *, 
 
 
 def _curves(found: ContinualEvaluation) -> tuple[Array, Array]:
-    """Curves of all seeds at the steps of any, those between taken as linear."""
     drawn = [record for record in found.records if len(record.curve_step_P)]
-    step_P = np.unique(np.concatenate([record.curve_step_P for record in drawn]))
-    score_KPJ = [
-        np.stack([np.interp(step_P, record.curve_step_P, each) for each in record.curve_PJ.T], 1)
-        for record in drawn
+    return _aligned([(record.curve_step_P, record.curve_PJ) for record in drawn])
+
+
+def _aligned(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Curves (K, P, ...) of all seeds at the steps of any, those between taken as linear."""
+    step_P = np.unique(np.concatenate([steps for steps, _ in curves]))
+    rows = [
+        np.stack([np.interp(step_P, steps, column) for column in values.T], 1)
+        for steps, values in curves
     ]
-    return step_P, np.stack(score_KPJ)
+    return step_P, np.stack(rows)
+
+
+def _draw_scratch(
+    axes: Axes, found: ContinualEvaluation, regime: int, borders: Sequence[int], factor: float
+) -> None:
+    """How the regime is learned from scratch, over its first phase; nothing without references."""
+    curves = [
+        (record.references.scratch_step_P, record.references.scratch_PJ[:, [regime]])
+        for record in found.records
+        if record.references.scratch_step_P is not None and record.references.scratch_PJ is not None
+    ]
+    if len(curves) < len(found.records) or regime not in found.order:
+        return
+    step_P, score_KP1 = _aligned([(steps, values) for steps, values in curves if steps is not None])
+    middle_P = factor * np.apply_along_axis(iqm, 0, score_KP1[:, :, 0])
+    start = borders[found.order.index(regime)]
+    axes.plot(start + step_P, middle_P, color=COLOURS["vermilion"], linewidth=1.3, dashes=(4, 2))
+
+
+def _count_steps(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.set_xlabel("steps of the stream")
 
 
 def _limits(values: Array, *, optimal: bool) -> tuple[float, float]:
@@ -189,6 +261,10 @@ def _shade(axes: Axes, found: ContinualEvaluation, regime: int, borders: Sequenc
             axes.axvspan(
                 borders[phase], borders[phase + 1], color=COLOURS["orange"], alpha=0.18, lw=0
             )
+    _mark_borders(axes, borders)
+
+
+def _mark_borders(axes: Axes, borders: Sequence[int]) -> None:
     for border in borders[1:-1]:
         axes.axvline(border, color=COLOURS["muted"], linewidth=0.8, linestyle=(0, (3, 3)))
 

@@ -1,6 +1,6 @@
 """What one seed's stream of phases left behind: scores, curves, memory and the gate's decisions.
 
-Dimensions: I phases, J regimes, P points of the curves.
+Dimensions: I phases, J regimes, P points of the curves, Q of the figures of plasticity, F figures.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST_SHARE", "GateDecision", "References", "StreamRecord"]
+__all__ = ["LEAST_SHARE", "PLASTICITY", "GateDecision", "References", "StreamRecord"]
 
 Array = NDArray[np.float64]
 
 LEAST_SHARE: Final = 0.05
 """Of the optimum (or of the best score, where no optimum is known): a regime whose score is below
 has not been learned, and nothing is divided by it."""
+PLASTICITY: Final = ("dormant_share", "effective_rank", "weight_norm")
+"""Figures that are looked at while a stream is learned, as `agents.continual.plasticity` has them:
+share of hidden units that hardly ever act, effective rank of the features that outputs read, and
+norm of all parameters of the policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,10 @@ class StreamRecord:
     """S of every regime at these points, on other episodes than `ratio_IJ`."""
     stored_floats: tuple[int, ...]
     """Numbers that the remedies keep after each phase."""
+    plasticity_step_Q: Array = field(default_factory=lambda: np.zeros(0))
+    """Steps at which plasticity was looked at, as `curve_step_P`."""
+    plasticity_QF: Array = field(default_factory=lambda: np.zeros((0, len(PLASTICITY))))
+    """Figures of `PLASTICITY` at these steps; nan of weights that were not finite."""
     gain_J: Array | None = None
     """What the optimum earns more than doing nothing, reward units a bar; None where no optimum is
     known."""
@@ -99,6 +107,10 @@ class StreamRecord:
             "stored_floats": ((len(self.stored_floats),), (phases,)),
             "curve_step_P": (self.curve_step_P.shape, (points,)),
             "curve_PJ": (self.curve_PJ.shape, (points, regimes)),
+            "plasticity_QF": (
+                self.plasticity_QF.shape,
+                (len(self.plasticity_step_Q), len(PLASTICITY)),
+            ),
             "gain_J": ((regimes,) if self.gain_J is None else self.gain_J.shape, (regimes,)),
         }
         for name, (shape, expected) in found.items():
@@ -117,11 +129,14 @@ class StreamRecord:
                 raise ValueError(
                     f"seed {self.seed}, {name}: expected finite scores, found {values}"
                 )
-        if (np.diff(self.curve_step_P) <= 0.0).any():
-            raise ValueError(
-                f"seed {self.seed}, curve_step_P: expected ascending steps, found "
-                f"{self.curve_step_P}"
-            )
+        for name, steps in (
+            ("curve_step_P", self.curve_step_P),
+            ("plasticity_step_Q", self.plasticity_step_Q),
+        ):
+            if (np.diff(steps) <= 0.0).any():
+                raise ValueError(
+                    f"seed {self.seed}, {name}: expected ascending steps, found {steps}"
+                )
 
     @property
     def played(self) -> tuple[int, ...]:

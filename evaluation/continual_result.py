@@ -17,7 +17,7 @@ from evaluation.bootstrap import BootstrapConfig, Interval
 from evaluation.continual_curves import Recovery
 from evaluation.continual_figures import MEASURES, figures_of, recoveries_of, seed_interval
 from evaluation.continual_metrics import isolated_forgetting_of, own_scores
-from evaluation.continual_record import GateDecision, References, StreamRecord
+from evaluation.continual_record import PLASTICITY, GateDecision, References, StreamRecord
 from evaluation.continual_words import evidence_of, notes_of, verdict_of
 from evaluation.judge import finite
 from evaluation.optimality_statistics import iqm
@@ -40,6 +40,9 @@ _HEADLINE: Final = (
     "degradation",
     "forgetting",
     "zero_shot_transfer",
+    "forward_transfer",
+    "plasticity",
+    "intransigence",
     "recovery",
     "regret_share",
     "stored_floats",
@@ -126,6 +129,19 @@ class ContinualEvaluation:
         return self._over_seeds([record.ratio_IJ[-1] for record in self.records])
 
     @cached_property
+    def alone(self) -> tuple[Interval, ...] | None:
+        """S of each regime over the seeds where it was learned alone, from scratch.
+
+        nan of one that was not; None where nothing was learned so.
+        """
+        return self._reference([record.references.scratch_J for record in self.records])
+
+    @cached_property
+    def at_once(self) -> tuple[Interval, ...] | None:
+        """S of each regime over the seeds where all were learned at once; None where none was."""
+        return self._reference([record.references.joint_J for record in self.records])
+
+    @cached_property
     def matrix(self) -> Array:
         """Score matrix (I, J): the interquartile mean over seeds of each cell."""
         stacked_KIJ = np.stack([record.ratio_IJ for record in self.records])
@@ -173,7 +189,9 @@ class ContinualEvaluation:
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def save(self, folder: Path) -> None:
-        """Write `metrics.json`, `scores.csv` and `curves.csv`, each whole or not at all.
+        """Write `metrics.json` and tables as CSV files, each whole or not at all.
+
+        The tables are `scores`, `curves`, and `plasticity` where it was looked at.
 
         Args:
             folder: made if it is missing.
@@ -184,7 +202,10 @@ class ContinualEvaluation:
         text = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
         with whole_file(folder / "metrics.json") as file:
             file.write(text.encode())
-        for name, frame in (("scores", self.scores()), ("curves", self.curves())):
+        tables = {"scores": self.scores(), "curves": self.curves()}
+        if any(len(record.plasticity_step_Q) for record in self.records):
+            tables["plasticity"] = self.plasticity()
+        for name, frame in tables.items():
             with whole_file(folder / f"{name}.csv") as file:
                 file.write(frame.to_csv(index=False, lineterminator="\n").encode())
 
@@ -239,6 +260,16 @@ class ContinualEvaluation:
         ]
         return pd.DataFrame(rows, columns=["seed", "steps", "regime", "score"])
 
+    def plasticity(self) -> pd.DataFrame:
+        """Figures of plasticity of every seed, one row a point and figure."""
+        rows = [
+            {"seed": record.seed, "steps": int(step), "figure": name, "value": value}
+            for record in self.records
+            for step, values_F in zip(record.plasticity_step_Q, record.plasticity_QF, strict=True)
+            for name, value in zip(PLASTICITY, values_F, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["seed", "steps", "figure", "value"])
+
     def _seed(self, record: StreamRecord) -> dict[str, Any]:
         isolated_IJ = isolated_forgetting_of(record.ratio_IJ, record.order, record.least)
         return {
@@ -251,8 +282,19 @@ class ContinualEvaluation:
             ],
             "phase_steps": list(record.phase_steps),
             "stored_floats": list(record.stored_floats),
+            "references": {
+                name: None if scores_J is None else scores_J.tolist()
+                for name, scores_J in (
+                    ("scratch", record.references.scratch_J),
+                    ("joint", record.references.joint_J),
+                )
+            },
             "decisions": [asdict(each) for each in record.decisions],
         }
+
+    def _reference(self, scores: Sequence[Array | None]) -> tuple[Interval, ...] | None:
+        known = [each for each in scores if each is not None]
+        return self._over_seeds(known) if len(known) == len(scores) else None
 
     def _over_seeds(self, scores: Sequence[Array]) -> tuple[Interval, ...]:
         return tuple(seed_interval(column.tolist(), self.config) for column in np.stack(scores).T)

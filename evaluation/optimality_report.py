@@ -3,8 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from evaluation.drawing import to_svg, write_pngs
 from evaluation.optimality_plots import figures, policy_label
 from evaluation.optimality_result import OptimalityEvaluation, Row
 from evaluation.option_drawing import page_svg
-from evaluation.pages import page_template
+from evaluation.pages import PageInputs, page_template
 from evaluation.report_options import OptionInputs, option_figures, option_words
 from markets.atomic import write_whole
 
@@ -33,19 +33,11 @@ _POWERS = {3: "³", 6: "⁶", 9: "⁹", 12: "¹²"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimalityInputs:
-    """What a report shows beside the evaluation, as plain data; nothing else is looked up."""
+class OptimalityInputs(PageInputs):
+    """What a report shows beside the evaluation."""
 
     title: str = "Distance from the optimum"
     """Name of the run."""
-    config_text: str = ""
-    """The run's configuration as YAML."""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Versions of Python and of the packages that matter, and the commit."""
-    command: str = ""
-    """The command that makes this run again."""
-    notes: Sequence[str] = ()
-    """What a reader must know."""
     options: OptionInputs | None = None
     """Who acted in the account shown; None where the agent is not made of options."""
 

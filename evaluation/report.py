@@ -16,7 +16,7 @@ from evaluation.drawing import to_svg, write_pngs
 from evaluation.judge import Evaluation
 from evaluation.ledger import Ledger
 from evaluation.option_drawing import page_svg
-from evaluation.pages import page_template
+from evaluation.pages import PageInputs, page_template
 from evaluation.plots import label
 from evaluation.regime_plots import regime_figure, regime_panels
 from evaluation.regime_summary import RegimeHistory
@@ -42,23 +42,15 @@ _DARKEST_MONTH = 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportInputs:
-    """Everything that a report shows, as plain data; nothing else is looked up."""
+class ReportInputs(PageInputs):
+    """Everything that a report shows."""
 
     evaluation: Evaluation
     """Ledgers, figures and judgement."""
     title: str = "Evaluation"
     """Name of the run."""
-    config_text: str = ""
-    """The run's configuration as YAML."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """Provenance of the data: source, licence, span, digest, repairs."""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Versions of Python and of the packages that matter, and the commit."""
-    command: str = ""
-    """The command that makes this run again."""
-    notes: Sequence[str] = ()
-    """What a reader must know."""
     regimes: RegimeHistory | None = None
     """What the agent saw of regimes; None where it saw none."""
     options: OptionInputs | None = None

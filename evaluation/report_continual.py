@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from evaluation.continual_words import number, ranged
 from evaluation.drawing import write_pngs
 from evaluation.option_drawing import page_svg
 from evaluation.option_score_plots import scale_of
-from evaluation.pages import page_template
+from evaluation.pages import PageInputs, page_template
 from markets.atomic import write_whole
 
 __all__ = [
@@ -37,21 +37,13 @@ _MOST_SEEDS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinualInputs:
-    """What a report shows beside the evaluation, as plain data; nothing else is looked up."""
+class ContinualInputs(PageInputs):
+    """What a report shows beside the evaluation."""
 
     title: str = "A stream of phases"
     """Name of the run."""
     setting: str = ""
     """What was trained, and how, in a line."""
-    config_text: str = ""
-    """The run's configuration as YAML."""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Versions of Python and of the packages that matter, and the commit."""
-    command: str = ""
-    """The command that makes this run again."""
-    notes: Sequence[str] = ()
-    """What a reader must know."""
 
 
 def write_continual_report(
@@ -78,7 +70,8 @@ def write_continual_figures(folder: Path, evaluation: ContinualEvaluation) -> li
         evaluation: what is drawn.
 
     Returns:
-        The files, of those that there is something to draw for: scores, curves, retention.
+        The files, of those that there is something to draw for: scores, curves, retention,
+        plasticity.
     """
     return write_pngs(folder, figures(evaluation))
 
@@ -104,6 +97,7 @@ def render_continual_report(
         found=found,
         inputs=shown,
         mark=found.mark,
+        kind=shown.setting,
         notes=list(dict.fromkeys([*shown.notes, *found.notes])),
         tiles=_tiles(found, scale),
         figures=drawn,
@@ -113,6 +107,7 @@ def render_continual_report(
         measures=[_measure(found, measure, scale, len(seeds)) for measure in known],
         undefined=[m.label for m in MEASURES if m not in known],
         regimes=_regimes(found, scale),
+        references=_references(found),
         phases=_phases(found, scale),
         returns=_returns(found, scale),
         decisions=_decisions(found),
@@ -208,8 +203,15 @@ def _measure(
     }
 
 
-def _regimes(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, str]]:
+def _references(found: ContinualEvaluation) -> list[str]:
+    """Headings of the references that every seed has."""
+    known = {"from scratch, alone": found.alone, "all at once": found.at_once}
+    return [name for name, scores in known.items() if scores is not None]
+
+
+def _regimes(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, Any]]:
     rows = []
+    beside = [scores for scores in (found.alone, found.at_once) if scores is not None]
     for regime in found.records[0].played:
         own, final = found.own[regime], found.final[regime]
         lost = [
@@ -225,6 +227,10 @@ def _regimes(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, str]]:
                 "final": scale.show(final.estimate),
                 "final_range": scale.range(final),
                 "lost": f"{number(middle, 1)}%" if math.isfinite(middle) else number(middle),
+                "beside": [
+                    (scale.show(scores[regime].estimate), scale.range(scores[regime]))
+                    for scores in beside
+                ],
             }
         )
     return rows

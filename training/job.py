@@ -7,8 +7,9 @@ from pathlib import Path
 from training.agents import build_learner
 from training.callbacks import Watch
 from training.config import TrainConfig
-from training.continual.job import open_stream, train_streams
+from training.continual.job import check_streams, train_streams
 from training.continual.phases import open_plan
+from training.continual.references import references_of
 from training.errors import ConfigError
 from training.evaluate import evaluate_run
 from training.learning import checkpoints, learn, saved_fits
@@ -47,7 +48,7 @@ def start_job(config: TrainConfig, overrides: Sequence[str]) -> Path:
         build_learner(config, task, config.seed)
     else:
         plan = open_plan(config, config.continual, task)
-        open_stream(config, plan, task, config.seed, Path(config.runs)).check()
+        check_streams(config, plan, task, Path(config.runs))
     return _run(config, task, _new_folder(config), overrides)
 
 
@@ -100,7 +101,8 @@ def _run(config: TrainConfig, task: Task, folder: Path, overrides: Sequence[str]
             if plan is None:
                 _train(config, task, tracker, stop)
             else:
-                train_streams(config, plan, task, tracker, stop)
+                references = references_of(config, plan)
+                train_streams(config, plan, task, tracker, stop, references)
             if stop.signal is not None:
                 raise Interrupted(
                     f"{stop.signal.name}; go on with: perennial train resume={tracker.folder}"

@@ -133,6 +133,8 @@ def _stores(config: TrainConfig, folder: Path) -> Iterator[CheckpointStore]:
 def learner_text(config: TrainConfig, seed: int) -> str:
     """The part of the configuration that decides what a seed learns, as YAML."""
     kept = {k: v for k, v in config.to_container().items() if k not in IRRELEVANT}
+    if config.continual is not None:  # what a stream is held against does not change it
+        kept["continual"] = {k: v for k, v in kept["continual"].items() if k != "references"}
     return yaml.safe_dump(kept | {"seed": seed}, sort_keys=True)
 
 

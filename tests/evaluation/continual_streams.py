@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.continual_record import StreamRecord
+from evaluation.continual_record import References, StreamRecord
 
 REGIMES = ("calm", "rally", "<crash>")
 ORDER = (0, 1, 2, 0, 1, 2)
@@ -37,6 +37,25 @@ def record(seed: int = 0, *, lost: float = 0.1, spread: float = 0.01) -> StreamR
         stored_floats=(10, 20, 30, 30, 30, 30),
         gain_J=np.array([0.01, 0.02, 0.03]),
     )
+
+
+def looked_at(found: StreamRecord, *, rank: float = 8.0) -> StreamRecord:
+    """The same with figures of plasticity at every border: units die, weights grow."""
+    phase_Q = np.arange(1, 7, dtype=np.float64)
+    values = [0.1 * phase_Q, rank - phase_Q, 10.0 + phase_Q + found.seed]
+    return replace(found, plasticity_step_Q=STEPS * phase_Q, plasticity_QF=np.stack(values, axis=1))
+
+
+def referred(found: StreamRecord) -> StreamRecord:
+    """The same beside agents that learn each regime alone, to 0.8, 0.7 and 0.6, and all to 0.95."""
+    scratch_J = np.array([0.8, 0.7, 0.6])
+    references = References(
+        scratch_J=scratch_J,
+        scratch_step_P=np.array([0.0, STEPS]),
+        scratch_PJ=np.stack([found.before_J, scratch_J]),
+        joint_J=np.full(3, 0.95),
+    )
+    return replace(found, references=references)
 
 
 def gains(seed: int = 0) -> StreamRecord:

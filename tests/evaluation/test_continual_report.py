@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from evaluation.bootstrap import BootstrapConfig
-from evaluation.continual_plots import curves_figure, figures, matrix_figure, retention_figure
+from evaluation.continual_plots import (
+    curves_figure,
+    figures,
+    matrix_figure,
+    plasticity_figure,
+    retention_figure,
+)
 from evaluation.continual_result import ContinualEvaluation, GateDecision
 from evaluation.drawing import COLOURS, style
 from evaluation.report_continual import (
@@ -17,7 +23,7 @@ from evaluation.report_continual import (
     write_continual_figures,
     write_continual_report,
 )
-from tests.evaluation.continual_streams import ORDER, gains, joint, record
+from tests.evaluation.continual_streams import ORDER, gains, joint, looked_at, record, referred
 
 CONFIG = BootstrapConfig(resamples=200)
 DECISION = GateDecision(
@@ -124,6 +130,68 @@ def test_the_curves_shade_each_regimes_own_phases(found: ContinualEvaluation) ->
         drawn = next(line for line in axes.lines if line.get_color() == COLOURS["blue"])
         middle = np.median([r.curve_PJ[:, regime] for r in found.records], axis=0)
         np.testing.assert_allclose(np.asarray(drawn.get_ydata(), np.float64), middle, atol=0.03)
+
+
+def test_references_stand_beside_the_regimes(found: ContinualEvaluation, document: str) -> None:
+    for word in ("from scratch, alone", "all at once", "Vermilion"):
+        assert word not in document
+    beside = ContinualEvaluation(records=tuple(map(referred, found.records)), config=CONFIG)
+    page = render_continual_report(beside, INPUTS)
+    row = re.search(r"<tr><td>rally</td>(.*?)</tr>", page, re.DOTALL)
+    assert row is not None
+    values = re.findall(r"<td>([^<]*)<", row[1])
+    assert values[-2:] == ["0.70", "0.95"]
+    assert "<th>from scratch, alone</th>\n<th>all at once</th>" in page
+    assert "Vermilion: the regime learned alone" in page
+    assert "Not defined here" not in page
+    half = (referred(found.records[0]), *found.records[1:])
+    partly = render_continual_report(ContinualEvaluation(records=half, config=CONFIG))
+    assert "from scratch, alone" not in partly
+
+
+def test_learning_from_scratch_is_drawn_over_a_regimes_first_phase(
+    found: ContinualEvaluation,
+) -> None:
+    beside = ContinualEvaluation(records=tuple(map(referred, found.records)), config=CONFIG)
+    with style():
+        figure = curves_figure(beside)
+        plain = curves_figure(found)
+    for regime, axes in enumerate(figure.axes):
+        (line,) = (each for each in axes.lines if each.get_color() == COLOURS["vermilion"])
+        assert list(np.asarray(line.get_xdata())) == [1000 * regime, 1000 * (regime + 1)]
+        assert np.asarray(line.get_ydata())[1] == pytest.approx([0.8, 0.7, 0.6][regime])
+    assert not any(x.get_color() == COLOURS["vermilion"] for a in plain.axes for x in a.lines)
+
+
+def test_plasticity_has_a_panel_for_each_figure(found: ContinualEvaluation) -> None:
+    records = [looked_at(each, rank=8.0 + each.seed) for each in found.records]
+    looked = ContinualEvaluation(records=tuple(records), config=CONFIG)
+    with style():
+        figure = plasticity_figure(looked)
+    assert len(figure.axes) == 3
+    for number, axes in enumerate(figure.axes):
+        drawn = next(line for line in axes.lines if line.get_color() == COLOURS["blue"])
+        expected = np.mean([each.plasticity_QF[:, number] for each in records], axis=0)
+        np.testing.assert_allclose(np.asarray(drawn.get_ydata(), np.float64), expected)
+        assert list(np.asarray(drawn.get_xdata())) == [1000.0 * n for n in range(1, 7)]
+        borders = [line for line in axes.lines if line.get_color() == COLOURS["muted"]]
+        places = [np.asarray(line.get_xdata())[0] for line in borders]
+        assert places == [1000 * n for n in range(1, 6)]
+        assert axes.get_ylim()[0] == 0.0
+        assert axes.get_xlim() == (0.0, 6000.0)
+    page = render_continual_report(looked)
+    assert page.count("<svg") == 4
+    assert "Whether the networks can still learn" in page
+
+
+def test_weights_that_were_not_finite_leave_a_gap(found: ContinualEvaluation) -> None:
+    record = looked_at(found.records[0])
+    values = record.plasticity_QF.copy()
+    values[2] = np.nan
+    broken = ContinualEvaluation(records=(replace(record, plasticity_QF=values),), config=CONFIG)
+    with style():
+        axes = plasticity_figure(broken).axes[1]
+    assert np.isfinite(axes.get_ylim()).all()
 
 
 def test_bars_far_below_zero_are_cut_and_told(found: ContinualEvaluation) -> None:

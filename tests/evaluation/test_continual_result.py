@@ -21,7 +21,16 @@ from evaluation.continual_metrics import own_scores
 from evaluation.continual_result import ContinualEvaluation, References, StreamRecord
 from evaluation.continual_words import loss_words
 from evaluation.optimality_statistics import iqm, iqm_interval
-from tests.evaluation.continual_streams import ORDER, REGIMES, STEPS, gains, joint, record
+from tests.evaluation.continual_streams import (
+    ORDER,
+    REGIMES,
+    STEPS,
+    gains,
+    joint,
+    looked_at,
+    record,
+    referred,
+)
 
 CONFIG = BootstrapConfig(resamples=200)
 
@@ -175,6 +184,25 @@ def test_everything_is_saved(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "curves.csv")) == 3 * 7 * 3
 
 
+def test_plasticity_and_references_are_saved(tmp_path: Path) -> None:
+    found = judged(*(looked_at(referred(record(seed))) for seed in range(2)))
+    found.save(tmp_path)
+    table = pd.read_csv(tmp_path / "plasticity.csv")
+    assert len(table) == 2 * 6 * 3
+    row = table.query("seed == 1 and steps == 2000 and figure == 'weight_norm'").iloc[0]
+    assert row["value"] == 13.0
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["seeds"]["1"]["references"] == {
+        "scratch": [0.8, 0.7, 0.6], "joint": [0.95] * 3,
+    }  # fmt: skip
+    headline = metrics["headline"]
+    for name in ("forward_transfer", "plasticity", "intransigence"):
+        assert headline[f"continual/{name}"] == found.intervals[name].estimate
+    assert found.alone is not None
+    assert [each.estimate for each in found.alone] == pytest.approx([0.8, 0.7, 0.6])
+    assert judged(record()).alone is judged(record()).at_once is None
+
+
 def test_the_headline_holds_numbers_only() -> None:
     alone = judged(record())
     assert all(math.isfinite(value) for value in alone.headline.values())
@@ -245,7 +273,12 @@ def test_notes_name_what_is_left_out() -> None:
         ({"phase_steps": (1,)}, "phase_steps"),
         ({"order": (0, 1, 2, 0, 1, 3)}, "expected regimes below 3"),
         ({"ratio_IJ": np.full((6, 3), math.nan)}, "ratio_IJ: expected finite"),
-        ({"curve_step_P": np.zeros(7)}, "expected ascending steps"),
+        ({"curve_step_P": np.zeros(7)}, "curve_step_P: expected ascending steps"),
+        ({"plasticity_step_Q": np.zeros(1)}, "plasticity_QF: expected"),
+        (
+            {"plasticity_step_Q": np.zeros(2), "plasticity_QF": np.zeros((2, 3))},
+            "plasticity_step_Q: expected ascending steps",
+        ),
         ({"order": ()}, "expected phases and regimes"),
     ],
 )

@@ -60,7 +60,10 @@ def write_phase(folder: Path, seed: int, phase: int, **changes: object) -> None:
     journal.append("start", run="a")
     for taken in (512, 512, 1024):  # a resume has repeated the first one
         curve = {f"curve/{name}": taken / 1000 + regime for regime, name in enumerate(NAMES)}
-        journal.append_metrics(TOTAL * phase + taken, {**curve, "train/loss": 1.0})
+        looked = {"dormant_share": 0.1 * phase, "effective_rank": 5.0, "weight_norm": taken}
+        looked |= {"actor/dormant_share": 1.0}
+        figures = {f"plasticity/{name}": value for name, value in looked.items()}
+        journal.append_metrics(TOTAL * phase + taken, {**curve, **figures, "train/loss": 1.0})
     journal.close()
 
 
@@ -104,6 +107,70 @@ def test_curves_are_joined_by_the_steps_that_were_taken(
     assert list(first.curve_step_P) == [0, 512, 1024, 1536, 2048, 2560, 3072]
     np.testing.assert_allclose(first.curve_PJ[:, 0], [0.0, *(0.512, 1.024) * 3])
     np.testing.assert_allclose(first.curve_PJ[:, 2], [-0.2, *(2.512, 3.024) * 3])
+
+
+def test_plasticity_is_read_beside_the_curves(
+    config: TrainConfig, plan: Plan, folder: Path
+) -> None:
+    first, _ = read_streams(config, plan, folder)
+    assert list(first.plasticity_step_Q) == [512, 1024, 1536, 2048, 2560, 3072]
+    np.testing.assert_allclose(first.plasticity_QF[:, 0], [0.0, 0.0, 0.1, 0.1, 0.2, 0.2])
+    np.testing.assert_allclose(first.plasticity_QF[:, 1:], [[5.0, 512], [5.0, 1024]] * 3)
+
+
+def write_reference(folder: Path, seed: int, name: str, regime: int, **changes: object) -> None:
+    """What a reference leaves behind; its scores tell seed and regime."""
+    path = folder / f"seed-{seed}" / name / "phase-00"
+    path.mkdir(parents=True)
+    found = {
+        "phase": 0,
+        "regime": regime,
+        "regimes": list(NAMES),
+        "steps": TAKEN,
+        "ratio": [seed + 0.1, seed + 0.2, seed + 0.3],
+        "nothing": [0.0, 0.0, 0.001],
+        "best": [0.02, 0.02, 0.011],
+        "stored_floats": 0,
+        "before": [0.0, -0.1, -0.2],
+    }
+    (path / "scores.json").write_text(json.dumps(found | changes))
+    with Journal(path / "journal.jsonl") as journal:
+        journal.append("start", run="a")
+        for taken in (512, 1024) if regime else (256, 1024):
+            curve = {f"curve/{each}": taken / 1024 + j for j, each in enumerate(NAMES)}
+            journal.append_metrics(taken, curve)
+
+
+def test_references_are_read(plan: Plan, folder: Path) -> None:
+    config = configuration(references=["scratch", "joint"])
+    for seed in (3, 4):
+        for regime in (0, 1):
+            write_reference(folder, seed, f"reference-regime-{regime}", regime)
+        with pytest.raises(CheckpointError, match="reference-joint/phase-00/scores"):
+            read_streams(config, plan, folder)
+        write_reference(folder, seed, "reference-joint", 0, ratio=[0.9, 0.8, 0.7])
+        if seed == 3:
+            with pytest.raises(CheckpointError, match="seed-4/reference-regime-0/phase-00"):
+                read_streams(config, plan, folder)
+    _, second = read_streams(config, plan, folder)
+    found = second.references
+    np.testing.assert_allclose(np.asarray(found.scratch_J), [4.1, 4.2, np.nan])
+    np.testing.assert_allclose(np.asarray(found.joint_J), [0.9, 0.8, 0.7])
+    assert np.asarray(found.scratch_step_P).tolist() == [0, 256, 512, 1024]
+    # Each in its own regime, from what it was worth before; between two points a straight line.
+    np.testing.assert_allclose(
+        np.asarray(found.scratch_PJ),
+        [[0.0, -0.1, np.nan], [0.25, 0.7, np.nan], [0.5, 1.5, np.nan], [1.0, 2.0, np.nan]],
+    )
+    assert read_streams(configuration(), plan, folder)[1].references.scratch_J is None
+
+
+def test_a_reference_of_its_own_is_read_alone(plan: Plan, folder: Path) -> None:
+    for seed in (3, 4):
+        write_reference(folder, seed, "reference-joint", 0)
+    found = read_streams(configuration(references=["joint"]), plan, folder)[0].references
+    assert found.scratch_J is found.scratch_step_P is found.scratch_PJ is None
+    np.testing.assert_allclose(np.asarray(found.joint_J), [3.1, 3.2, 3.3])
 
 
 def test_without_journals_there_are_no_curves(
@@ -200,7 +267,7 @@ def test_the_judgement_is_written_into_the_run(
     result = judge_streams(config, plan, open_task(config), folder)
     target = folder / "evaluation"
     assert sorted(path.name for path in target.iterdir()) == [
-        "curves.csv", "figures", "metrics.json", "report.html", "scores.csv",
+        "curves.csv", "figures", "metrics.json", "plasticity.csv", "report.html", "scores.csv",
     ]  # fmt: skip
     metrics = json.loads((target / "metrics.json").read_text())
     assert result.headline == metrics["headline"]
@@ -211,4 +278,4 @@ def test_the_judgement_is_written_into_the_run(
     assert metrics["verdict"] in page
     assert "garleanu pedersen" in page
     assert "fine-tuning" in page
-    assert len(list((target / "figures").glob("*.png"))) == 3
+    assert len(list((target / "figures").glob("*.png"))) == 4

@@ -104,6 +104,12 @@ class ContinualConfig:
     """What protects earlier phases; none is plain fine-tuning."""
     gate: GateConfig | None = None
     """Judge every update before it is accepted; None accepts all."""
+    references: tuple[Literal["scratch", "joint"], ...] = ()
+    """Trainings beside the stream that it is held against, with the same seeds and without remedies
+    and gate. `scratch`: each regime alone, from the beginning, for the steps of a phase, which
+    tells forward transfer and plasticity; `joint`: all regimes at once for the steps of the whole
+    stream, which tells intransigence. They cost as many phases as there are regimes, or as the
+    stream has."""
     joint: bool = False
     """Play all phases' regimes at once for as many steps as the whole stream: an upper reference
     for streams, not one itself."""
@@ -113,3 +119,14 @@ class ContinualConfig:
     """Start each phase with the first deviations of the actions (`log_std_init`)."""
     curve_episodes: Annotated[int, Field(ge=2)] = 64
     """Episodes of the judgements at checkpoints within a phase, of which the curves are drawn."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if len(set(self.references)) < len(self.references):
+            raise ValueError(f"references: expected each once, found {list(self.references)}")
+        if self.references and self.joint:
+            raise ValueError(
+                f"references: expected none with joint=true, which is one itself, found "
+                f"{list(self.references)}"
+            )
+        return self

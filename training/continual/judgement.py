@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.continual_record import GateDecision
+from evaluation.continual_record import PLASTICITY, GateDecision
 from evaluation.continual_result import ContinualEvaluation, StreamRecord
 from evaluation.report_continual import (
     ContinualInputs,
@@ -18,6 +20,7 @@ from evaluation.report_continual import (
 from training.checkpoint import CheckpointError
 from training.config import TrainConfig
 from training.continual.phases import Phase, Plan
+from training.continual.references import Reference, read_references
 from training.continual.stream import SCORES
 from training.record import RunRecord
 from training.tasks.task import Result, Task
@@ -25,7 +28,7 @@ from training.tracking.journal import FILE_NAME, first_metrics, read_journal
 
 DECISIONS = "decisions.jsonl"
 """File of a phase with the decisions of the acceptance gate, one JSON object a line."""
-_CURVE = "curve/"
+_CURVE, _PLASTICITY = "curve/", "plasticity/"
 _NEEDED = ("phase", "regime", "regimes", "steps", "ratio", "nothing", "best", "stored_floats")
 
 Array = NDArray[np.float64]
@@ -74,8 +77,22 @@ def read_streams(config: TrainConfig, plan: Plan, folder: Path) -> tuple[StreamR
     steps = config.schedule.total_steps
     if config.continual is not None and config.continual.joint:
         steps, plan = steps * len(plan.phases), plan.joint()
-    seeds = range(config.seed, config.seed + config.seeds)
-    return tuple(_record(seed, plan, steps, folder / f"seed-{seed}") for seed in seeds)
+    records = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        path = folder / f"seed-{seed}"
+        record = _record(seed, plan, steps, path)
+        found = read_references(config, plan, path, partial(_reference, seed))
+        records.append(replace(record, references=found))
+    return tuple(records)
+
+
+def _reference(seed: int, reference: Reference, folder: Path) -> tuple[Array, dict[int, Array]]:
+    """Final scores of a reference, and its curves by step."""
+    joint = reference.regime is None
+    plan = reference.plan.joint() if joint else reference.plan
+    found = _record(seed, plan, reference.steps, folder)
+    steps = found.curve_step_P.astype(int).tolist()
+    return found.ratio_IJ[-1], dict(zip(steps, found.curve_PJ, strict=True))
 
 
 def _record(seed: int, plan: Plan, total_steps: int, folder: Path) -> StreamRecord:
@@ -89,10 +106,13 @@ def _record(seed: int, plan: Plan, total_steps: int, folder: Path) -> StreamReco
         raise CheckpointError(f"{phases[0][1] / SCORES}: expected 'before', found {sorted(first)}")
     before_J = np.array(first["before"], np.float64)
     points: dict[int, Array] = {}
+    lively: dict[int, Array] = {}
     for (phase, path), start in zip(phases, np.cumsum([0, *steps[:-1]]), strict=True):
         # Rollouts may end behind the configured steps, which the journal counts phases by.
         behind = int(start) - phase.number * total_steps
-        points |= {behind + at: values for at, values in _curve(path, names).items()}
+        curve, looked = _curve(path, _CURVE, names), _curve(path, _PLASTICITY, PLASTICITY)
+        points |= {behind + at: values for at, values in curve.items()}
+        lively |= {behind + at: values for at, values in looked.items()}
     if points:
         points = {0: before_J} | points
     try:
@@ -105,6 +125,10 @@ def _record(seed: int, plan: Plan, total_steps: int, folder: Path) -> StreamReco
             phase_steps=tuple(steps),
             curve_step_P=np.array(sorted(points), np.float64),
             curve_PJ=np.array([points[at] for at in sorted(points)]).reshape(-1, len(names)),
+            plasticity_step_Q=np.array(sorted(lively), np.float64),
+            plasticity_QF=np.array([lively[at] for at in sorted(lively)]).reshape(
+                -1, len(PLASTICITY)
+            ),
             stored_floats=tuple(int(each["stored_floats"]) for each in scores),
             gain_J=_gain(first),
             together=plan.phases[0].beside,
@@ -151,11 +175,11 @@ def _gain(scores: Mapping[str, Any]) -> Array | None:
     return np.array(scores["best"], np.float64) - np.array(scores["nothing"], np.float64)
 
 
-def _curve(folder: Path, names: tuple[str, ...]) -> dict[int, Array]:
-    """Scores of all regimes by step, as the phase's journal counts it."""
+def _curve(folder: Path, prefix: str, names: tuple[str, ...]) -> dict[int, Array]:
+    """Metrics of all these names by step, as the phase's journal counts it."""
     found: dict[int, dict[str, float]] = {}
     for each in first_metrics(folder / FILE_NAME):
-        values = {k.removeprefix(_CURVE): v for k, v in each.values.items() if k.startswith(_CURVE)}
+        values = {k.removeprefix(prefix): v for k, v in each.values.items() if k.startswith(prefix)}
         found.setdefault(each.step, {}).update(values)
     return {
         step: np.array([values[name] for name in names])

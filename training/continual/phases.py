@@ -88,6 +88,8 @@ class Phase:
     """Which of the plan's regimes governs it."""
     beside: tuple[int, ...] = ()
     """Regimes that are played beside it by as many environments each."""
+    known: int | None = None
+    """Phase of the stream up to whose end recorded bars may be learned from; None = its own."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class Plan:
         """The plan with one phase, in which all its regimes are played at once."""
         return replace(self, phases=(Phase(0, self.played[0], self.played[1:]),))
 
+    def alone(self, regime: int) -> "Plan":
+        """The plan with one phase: what the first one of a regime learns, and nothing before it."""
+        first = next(phase for phase in self.phases if phase.regime == regime)
+        return replace(self, phases=(Phase(0, regime, known=first.number),))
+
     def until(self, phase: Phase) -> "Plan":
         """The plan as a phase may know it: recorded bars of later phases are left out.
 
@@ -121,8 +128,9 @@ class Plan:
         """
         if phase.beside:
             return self
+        last = phase.number if phase.known is None else phase.known
         regimes = tuple(
-            each.until(phase.number) if isinstance(each, Dated) else each for each in self.regimes
+            each.until(last) if isinstance(each, Dated) else each for each in self.regimes
         )
         return replace(self, regimes=regimes)
 

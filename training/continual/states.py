@@ -75,6 +75,21 @@ def collect_states(model: MarketPPO, wanted: int, episode: int, seed: int) -> St
     }
 
 
+def rollout_states(model: MarketPPO, most: int) -> States:
+    """States of a learner's present rollout, evenly spaced over its steps and environments.
+
+    Nothing is drawn: the training that goes on is the same to the bit.
+
+    Args:
+        model: the learner, between two updates.
+        most: states B, at most.
+    """
+    rows = _rows(model)
+    count = len(rows["bars"])
+    chosen = torch.arange(min(most, count)) * count // min(most, count)
+    return {name: tensor[chosen].to(model.device) for name, tensor in rows.items()}
+
+
 def _rows(model: MarketPPO) -> dict[str, Tensor]:
     """States of the present rollout, (T N, ...)."""
     rollout = model.rollout

@@ -20,6 +20,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from agents.continual.config import GrowConfig, PackNetConfig, RehearsalConfig
+from agents.continual.plasticity import plasticity
 from agents.continual.protocol import Experience, States
 from agents.continual.rehearsal import shared_lanes
 from agents.continual.remedies import Remedies
@@ -32,7 +33,7 @@ from training.config import TrainConfig
 from training.continual.config import ContinualConfig, GateConfig
 from training.continual.phases import Phase, Plan, Scores
 from training.continual.seeds import derived_seed
-from training.continual.states import collect_states, function_of
+from training.continual.states import collect_states, function_of, rollout_states
 from training.continual.updates import (
     REGISTRY,
     GatedPhase,
@@ -54,6 +55,8 @@ SCORES = "scores.json"
 """File of a phase that is over."""
 _CURVE_SEED = 1
 """Added to the judgement's seed: curves are drawn on other episodes than tables."""
+_PLASTICITY_STATES = 512
+"""Of the last rollout, on which units and ranks are looked at: several for each unit of a layer."""
 
 
 Follow = Callable[[Phase, int], AbstractContextManager[Watch]]
@@ -281,6 +284,11 @@ class Stream:
         lanes, regimes = self._config.schedule.num_envs, self.plan.seen(phase)
         shares = [r.share for r in self._continual.remedies if isinstance(r, RehearsalConfig)]
         if phase.beside:
+            if lanes <= len(phase.beside):
+                raise ConfigError(
+                    f"schedule.num_envs: expected at least {len(phase.beside) + 1}, one for each "
+                    f"regime that is learned at once, found {lanes}"
+                )
             regimes, shares = phase.beside, [1.0 - 1.0 / (len(phase.beside) + 1)]
         try:
             earlier = shared_lanes(shares[0], lanes, regimes) if shares else {}
@@ -396,11 +404,19 @@ class Stream:
         return found
 
     def curve(self, model: MarketPPO) -> dict[str, float]:
-        """Scores on a few other episodes, by name of the regime."""
+        """Scores on a few other episodes, by name of the regime, and figures of plasticity."""
         seed = self._config.evaluation.optimality.seed + _CURVE_SEED
         found = self.scores(model, seed=seed, episodes=self._continual.curve_episodes)
         names = [regime.name for regime in self.plan.regimes]
-        return {f"curve/{name}": each.ratio for name, each in zip(names, found, strict=True)}
+        scores = {f"curve/{name}": each.ratio for name, each in zip(names, found, strict=True)}
+        return scores | self._plasticity(model)
+
+    def _plasticity(self, model: MarketPPO) -> dict[str, float]:
+        """Whether the policy can still learn, on states of the last rollout."""
+        states = rollout_states(model, _PLASTICITY_STATES)
+        function = function_of(model, self._task.beliefs)
+        found = plasticity(model.policy.net, function, states)
+        return {f"plasticity/{name}": value for name, value in found.items()}
 
     def _store(self, phase: Phase, name: str, keep: int) -> CheckpointStore:
         return CheckpointStore(self.phase_folder(phase) / name, keep_last=keep)

@@ -170,6 +170,12 @@ def test_a_phase_knows_nothing_of_the_bars_of_later_ones(task: DataTask) -> None
     first, last = plan.phases[0], plan.phases[2]
     assert [s.phase for s in data(plan.until(first), 0).stretches] == [0]
     assert [s.phase for s in data(plan.until(last), 0).stretches] == [0, 2]
+    # From scratch a regime is learned on what its first phase knew, whatever comes later.
+    for regime, number in ((0, 0), (1, 1)):
+        (alone,) = plan.alone(regime).phases
+        assert (alone.number, alone.regime) == (0, regime)
+        known = plan.alone(regime).until(alone)
+        assert [s.phase for s in data(known, regime).stretches] == [number]
     joint = plan.joint()
     assert joint.until(joint.phases[0]) is joint
     assert isinstance(joint.simulator({0: 2, 1: 1}, 0), JoinedSimulator)

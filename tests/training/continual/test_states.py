@@ -11,7 +11,7 @@ from meta_controller.beliefs import BeliefSource
 from tests.training.sb3.option_scenarios import Constant, collect, make_learner, shaken
 from tests.training.sb3.scenarios import make_learner as make_flat
 from training.agents import policy_of
-from training.continual.states import _rows, collect_states, function_of
+from training.continual.states import _rows, collect_states, function_of, rollout_states
 from training.sb3.option_ppo import OptionPPO
 from training.sb3.ppo import MarketPPO
 
@@ -54,6 +54,24 @@ def test_states_are_as_many_as_wanted_and_the_same_again(name: str) -> None:
         assert len(rows) == 50
         assert torch.equal(rows, again[key]), key
     assert not torch.equal(one["bars"], other["bars"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_states_of_a_rollout_are_spread_over_it_and_draw_nothing(name: str) -> None:
+    model = learner(name)
+    _, callback = model._setup_learn(model.n_steps * model.n_envs)
+    model.collect_rollouts(model.vec_env, callback, model.rollout, model.n_steps)
+    rows, before = _rows(model), model.generator.get_state()
+    count = len(rows["bars"])
+    for most, chosen in ((count, range(count)), (10 * count, range(count))):
+        found = rollout_states(model, most)
+        assert found.keys() == rows.keys()
+        for key, tensor in found.items():
+            assert torch.equal(tensor, rows[key][list(chosen)]), key
+    some = rollout_states(model, 7)
+    chosen = [place * count // 7 for place in range(7)]
+    assert all(torch.equal(tensor, rows[key][chosen]) for key, tensor in some.items())
+    assert torch.equal(model.generator.get_state(), before)
 
 
 @pytest.mark.parametrize("name", ALL)

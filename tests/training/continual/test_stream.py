@@ -10,6 +10,7 @@ import torch
 
 from tests.training.continual.streams import (
     FLAT,
+    LENIENT,
     OPTIONS,
     Follower,
     assert_same_snapshot,
@@ -103,9 +104,48 @@ def test_curves_are_drawn_on_other_episodes_than_tables(
     for number in (0, 1):
         curve = [(s, v) for n, s, v in logged if n == number and "curve/regime 0" in v]
         assert [step for step, _ in curve] == [128, 256, 384, 512]
-        assert set(curve[0][1]) == {f"curve/regime {regime}" for regime in range(3)}
+        drawn = {name for name in curve[0][1] if name.startswith("curve/")}
+        assert scores == {f"curve/regime {regime}" for regime in range(3)}
         (scores,) = [v for n, _, v in logged if n == number and "score/regime 0" in v]
         assert scores["score/regime 0"] != curve[-1][1]["curve/regime 0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "base", "heads"),
+    [
+        ((), FLAT, {"actor"}),
+        (
+            ("agent.policy.experts=networks",),
+            OPTIONS,
+            {"options.trunk", "controller.gate", *(f"options.bank.{k}" for k in range(3))},
+        ),
+        (("agent.policy.experts=heads",), OPTIONS, {"options.trunk", "controller.gate"}),
+    ],
+    ids=["flat", "networks", "heads"],
+)
+def test_plasticity_is_looked_at_with_every_point_of_the_curves(
+    words: tuple[str, ...], base: tuple[str, ...], heads: set[str], tmp_path: Path
+) -> None:
+    logged = run(configuration(*words, base=base), tmp_path).logged
+    found = [
+        (n, s, {k.removeprefix("plasticity/"): x for k, x in v.items() if "plasticity/" in k})
+        for n, s, v in logged
+        if "plasticity/dormant_share" in v
+    ]
+    assert [(n, s) for n, s, _ in found] == [(n, s) for n in (0, 1) for s in (128, 256, 384, 512)]
+    for _, _, values in found:
+        assert {name.partition("/")[0] for name in values if "/" in name} == heads
+        assert 0.0 <= values["dormant_share"] <= 1.0
+        assert values["effective_rank"] >= 1.0
+        assert values["weight_norm"] > 0.0
+    assert len({values["weight_norm"] for _, _, values in found}) == len(found)
+
+
+def test_plasticity_is_looked_at_under_a_gate_too(tmp_path: Path) -> None:
+    logged = run(configuration(gate=LENIENT), tmp_path).logged
+    at = {key: [(n, s) for n, s, v in logged if key in v]
+          for key in ("curve/regime 0", "plasticity/effective_rank")}  # fmt: skip
+    assert at["plasticity/effective_rank"] == at["curve/regime 0"] != []
 
 
 def begun(config: TrainConfig, folder: Path) -> Any:
