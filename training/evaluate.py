@@ -16,6 +16,8 @@ from meta_controller.config import (
 from meta_controller.policy import Execution, HierarchicalPolicy
 from training.agents import build_learner, policy_of
 from training.config import TrainConfig
+from training.continual.adapt_evaluate import evaluate_result
+from training.continual.adapt_request import is_result
 from training.continual.judgement import judge_streams
 from training.continual.phases import open_plan
 from training.errors import ConfigError
@@ -146,6 +148,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--execution")
     words = parser.parse_args(argv)
     folder, instead = words.run, Instead.read(words.controller, words.execution)
+    if is_result(folder):
+        limit_torch_threads(TrainConfig.from_yaml(folder / "config.yaml").threads)
+        print(evaluate_result(folder, instead.into, instead.applied))  # noqa: T201 - as below
+        return 0
     config = TrainConfig.from_yaml(folder / "config.yaml")
     limit_torch_threads(config.threads)
     task = open_task(config, saved_fits(config, folder))

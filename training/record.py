@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from training.continual.adapt_request import is_result
 from training.tracking.journal import FILE_NAME, read_journal
 
 PACKAGES = ("perennial", "numpy", "numba", "torch", "gymnasium", "stable-baselines3")
@@ -34,7 +35,7 @@ class RunRecord:
         return cls(
             config_text=(folder / "config.yaml").read_text(),
             versions=versions | {name: version(name) for name in PACKAGES} | _started_with(folder),
-            command=shlex.join(["perennial", "train", *words]),
+            command=shlex.join(["perennial", "adapt" if is_result(folder) else "train", *words]),
         )
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import conf
 from training.config import TrainConfig, differences
+from training.continual.adapt_request import require_training
 from training.errors import ConfigError
 
 ELSEWHERE = ("threads", "device", "tracking")
@@ -49,6 +50,7 @@ def resumed_config(folder: Path, words: Sequence[str]) -> TrainConfig:
         ConfigError: no such run, or words that would make it another one.
         HydraException: words that Hydra cannot compose.
     """
+    require_training(folder)
     saved = TrainConfig.from_yaml(folder / "config.yaml").to_container()
     cfg = OmegaConf.create(saved)
     for path, value in _asked([x for x in _parsed(words) if x.key_or_group != _KEY], saved):

@@ -38,15 +38,23 @@ def more_help() -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run", metavar="RUN", help="folder of a run on recorded data, or `latest`")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="folder of a run on recorded data, or of an earlier result; or `latest`",
+    )
     parser.add_argument(
         "--data",
         metavar="NEW",
         required=True,
         help="a data group (us_stocks, ...), or a file or folder, read as the run's own files are",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="environment steps (a tenth)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the run's agent (the first)")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="environment steps of a seed (a tenth of the run's)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="adapt this agent of the run alone (all, each judged)"
+    )
     parser.add_argument(
         "--holdout", type=float, default=0.3, metavar="SHARE", help="of the new bars (0.3)"
     )
@@ -71,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     guard()
     install_log_redaction()
-    from training.continual.adapt import Request, adapt  # noqa: PLC0415 - heavy, only once
+    from training.continual.adapt import adapt  # noqa: PLC0415 - heavy, only once
+    from training.continual.adapt_request import Request  # noqa: PLC0415 - the same
 
     given = vars(arguments)
     request = Request(

@@ -6,6 +6,7 @@ SUMMARY = "judge a trained run out of sample against the baselines and write its
 EXAMPLES = """\
 perennial evaluate runs/NAME       # ledgers, metrics and report of a run, anew
 perennial evaluate latest          # the run that was started last
+perennial evaluate runs/adapt-NAME # what perennial adapt has left: on held-out new bars, and before
 perennial evaluate latest --controller uniform    # its options, under another controller
 perennial evaluate latest --execution sampled     # one option at a time instead of their blend"""
 

@@ -12,6 +12,7 @@ import pandas as pd
 import conf
 from markets.actions import CorporateActions
 from markets.bars import Bars
+from markets.manifest import Manifest
 from markets.sources.config import DataConfig, load_config, parse_config
 from markets.sources.files import FilesSource
 from markets.sources.protocol import Dataset
@@ -20,6 +21,10 @@ from training.errors import ConfigError
 _FIELDS = ("open", "high", "low", "close", "volume")
 _SAME = 1e-6
 """Relative difference of closes above which two sources tell of different prices."""
+_PAUSE = 2.0
+"""A pause between old and new bars is told where it is this many times the longest before it."""
+_NEW = "+new"
+"""Ending of a joined data set's name."""
 
 
 def new_data(own: DataConfig, name: str, adjusted: str) -> DataConfig:
@@ -100,6 +105,45 @@ def extended(old: Dataset, new: Dataset) -> Bars:
         actions=CorporateActions.from_pandas(pd.concat(frames)),
         instruments=first.instruments,
         **arrays,
+    )
+
+
+def grown(old: Dataset, new: Dataset) -> Dataset:
+    """The old data set, and the bars of the new one that came later.
+
+    Raises:
+        ConfigError: as `extended`.
+    """
+    bars, known = extended(old, new), old.manifest
+    sources = dict.fromkeys([*known.source.split("; "), new.manifest.source])
+    manifest = Manifest.of(
+        bars,
+        dataset=f"{known.dataset.removesuffix(_NEW)}{_NEW}",
+        source="; ".join(sources),
+        licence=new.manifest.licence,
+        adjusted=known.adjusted,
+    )
+    return Dataset(bars=bars, manifest=manifest)
+
+
+def pause(bars: Bars, first: int) -> str | None:
+    """What to say where far more time lies between old and new bars than between any old ones.
+
+    Args:
+        bars: joined.
+        first: row of the first new one.
+
+    Returns:
+        A sentence; None where nothing is unusual.
+    """
+    spaces_T = np.diff(bars.ts_event[: first + 1])
+    longest, here = int(spaces_T[:-1].max(initial=0)), int(spaces_T[-1])
+    if here <= _PAUSE * longest:
+        return None
+    return (
+        f"no bars between {_day(int(bars.ts_event[first - 1]))} and "
+        f"{_day(int(bars.ts_event[first]))}, the longest pause by far: one return spans all of it, "
+        "and so do features that look back; if bars are lacking, add them first"
     )
 
 

@@ -1,10 +1,7 @@
 """Learning on new bars: accepted or not, the run stays as it was, and nothing is judged unseen."""
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,25 +11,25 @@ from omegaconf import OmegaConf, open_dict
 
 from features.pipeline import FeaturePipeline, FeatureTensor
 from markets.bars import Bars
-from markets.manifest import Manifest
 from markets.sources.config import load_dataset, parse_config
 from markets.sources.protocol import Dataset
 from perennial import main
-from training.checkpoint import CheckpointStore, Snapshot, load
+from tests.training.continual.adaptations import (
+    dataset,
+    files,
+    kept,
+    left,
+    of_seed,
+    request,
+    same,
+    train,
+    written,
+)
 from training.continual import adapt as module
-from training.continual.adapt import Request, adapt, prepare_adaptation
+from training.continual.adapt import adapt
+from training.continual.adapt_setting import prepare_adaptation
 from training.continual.new_bars import extended, new_data
 from training.errors import ConfigError
-
-TINY = ("debug=tiny", "seeds=1", "device=cpu", "threads=1", "tracking=journal")
-AAPL = ("data=aapl_adjusted", "data.end=2023-06-30", "split=fractions", "env.episode.length=21")
-BEARABLE = {"floor": "0.01", "resamples": "2000"}
-
-
-def train(folder: Path, *words: str) -> Path:
-    steps = ("schedule.total_steps=2048", "schedule.checkpoint_steps=1024")
-    assert main(["train", *TINY, *AAPL, *steps, f"run={folder}", *words]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -47,45 +44,6 @@ def bars() -> Dataset:
     return load_dataset(parse_config({"dataset": "aapl_adjusted"}))
 
 
-def request(run: Path, data: str = "aapl_adjusted", **gate: str) -> Request:
-    return Request(run=run, data=data, steps=1024, gate=BEARABLE | gate)
-
-
-def files(folder: Path) -> dict[str, str]:
-    return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def kept(folder: Path) -> Snapshot:
-    path = CheckpointStore(folder / "checkpoint").latest()
-    assert path is not None
-    return load(path)
-
-
-def left(run: Path) -> Snapshot:
-    path = CheckpointStore(run / "seed-0" / "checkpoints").latest()
-    assert path is not None
-    return load(path)
-
-
-def same(one: Snapshot, two: Snapshot) -> bool:
-    return all(torch.equal(one.weights[name], two.weights[name]) for name in two.weights)
-
-
-def dataset(bars: Bars, adjusted: Literal["none", "split"] = "none") -> Dataset:
-    manifest = Manifest.of(bars, dataset="d", source="s", licence="l")
-    return Dataset(bars=bars, manifest=replace(manifest, adjusted=adjusted))
-
-
-def written(bars: Bars, path: Path) -> str:
-    frame = bars.to_pandas().reset_index()
-    frame.to_csv(path, index=False)
-    return str(path)
-
-
 # -- what becomes of it ---------------------------------------------------------------------------
 
 
@@ -95,7 +53,7 @@ def test_an_update_that_does_no_harm_is_accepted_and_the_run_stays(
     before, told = files(run), list[str]()
     folder = adapt(request(run), into=tmp_path / "new", tell=told.append)
     assert files(run) == before
-    decision = json.loads((folder / "decision.json").read_text())
+    decision = of_seed(folder)
     assert decision["accepted"]
     evidence = decision["decisions"][-1]["evidence"]
     assert {row["regime"] for row in evidence} == {"before", "since 2023-07-03"}
@@ -104,17 +62,16 @@ def test_an_update_that_does_no_harm_is_accepted_and_the_run_stays(
     assert kept(folder).files["features.json"] == left(run).files["features.json"]
     assert "new     377 bars from 2023-07-03 to 2024-12-30" in told[0]
     assert "Regime before: ruling out a loss of 5 %" in told[0]
-    assert told[1].startswith("\nAccepted: the agent has learned 1,024 steps on the new bars.")
+    assert told[1] == f"result  {folder}"
+    assert told[2].startswith("\nAccepted: the agent has learned 1,024 steps on the new bars.")
     assert "Accepted" in (folder / "verdict.txt").read_text()
     finished = files(folder)
-    adapt(request(run), into=folder, tell=lambda _: None)
-    assert {k: v for k, v in files(folder).items() if "/step-" in k} == {
-        k: v for k, v in finished.items() if "/step-" in k
-    }
+    again = list[str]()
+    adapt(request(run), into=folder, tell=again.append)
+    assert files(folder) == finished, "what is over is told again, not done again"
+    assert "Accepted: the agent has learned" in again[0]
     with pytest.raises(ConfigError, match="expected an adaptation as asked for"):
         adapt(request(run, alpha="0.1"), into=folder, tell=lambda _: None)
-    with pytest.raises(ConfigError, match="found one of perennial adapt"):
-        adapt(request(folder), tell=lambda _: None)
 
 
 def test_an_interrupted_adaptation_goes_on_to_the_same_bits(
@@ -140,13 +97,13 @@ def test_an_update_that_cannot_be_shown_harmless_leaves_the_old_agent(
     told = list[str]()
     strict = request(run, floor="1e-12", alpha="1e-6", tolerance="0")
     folder = adapt(strict, into=tmp_path / "new", tell=told.append)
-    decision = json.loads((folder / "decision.json").read_text())
+    decision = of_seed(folder)
     assert not decision["accepted"]
     assert len(decision["decisions"]) == 3, "two further attempts"
     assert all("not ruled out" in " ".join(reasons) for reasons in decision["reasons"])
     assert same(kept(folder), left(run))
     assert all(torch.equal(kept(folder).optimizer[k], v) for k, v in left(run).optimizer.items())
-    assert f"Rejected: the agent of {run}/seed-0/checkpoints/step-" in told[1]
+    assert f"Rejected: the agent of {run}/seed-0/checkpoints/step-" in told[2]
 
 
 def test_a_gate_that_nothing_can_pass_is_told_before_anything_is_learned(
@@ -158,7 +115,7 @@ def test_a_gate_that_nothing_can_pass_is_told_before_anything_is_learned(
     assert "Can never be met" in told[0]
     assert not (tmp_path / "new").exists()
     folder = adapt(never, into=tmp_path / "new", force=True, tell=told.append)
-    assert not json.loads((folder / "decision.json").read_text())["accepted"]
+    assert not of_seed(folder)["accepted"]
 
 
 def test_a_stream_of_options_goes_on_with_its_phases_and_its_error_rate(
@@ -177,12 +134,12 @@ def test_a_stream_of_options_goes_on_with_its_phases_and_its_error_rate(
     )
     setting = prepare_adaptation(request(run))
     assert [regime.name for regime in setting.plan.regimes] == ["a", "b", "since 2023-07-03"]
-    assert setting.update == 3, "one update of each phase came before"
+    assert setting.champions[0].update == 3, "one update of each phase came before"
     new = tmp_path / "new"
     words = ["adapt", str(run), "--data", "aapl_adjusted", "--steps", "1024", "--into", str(new)]
     assert main([*words, "--gate.floor", "0.01", "--gate.resamples", "2000"]) == 0
     assert "Update 3 is accepted: a loss" in capsys.readouterr().out
-    decision = json.loads((new / "decision.json").read_text())
+    decision = of_seed(new)
     found = {row["regime"] for row in decision["decisions"][0]["evidence"]}
     assert found == {"a", "b", "since 2023-07-03"}
     assert decision["from"].endswith("phase-01/accepted/step-000001024")
