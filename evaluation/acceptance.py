@@ -6,7 +6,8 @@ A candidate is accepted where all of this holds, and rejected with all reasons o
 2. in every earlier regime a loss of more than the tolerance against the champion is ruled out;
 3. so is a loss of `golden_factor` tolerances against the regime's best accepted policy: a series of
    updates that each lose a little less than the tolerance ends there;
-4. on the active regime it is not worse, or better, as configured.
+4. on the active regime it is not worse, or better, as configured;
+5. in no earlier regime a worse tail or deeper drawdowns are shown (`acceptance_risk`).
 
 2 to 4 are tests of non-inferiority on paired episodes (`acceptance_statistics`), never tests of "no
 significant loss": with few episodes those accept everything, these nothing. The error rate is spent
@@ -30,8 +31,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from evaluation.acceptance_config import AcceptanceConfig, VitalLimits
 from evaluation.acceptance_golden import Golden, GoldenScore
+from evaluation.acceptance_played import Played
+from evaluation.acceptance_risk import Risk, check_risks
 from evaluation.acceptance_statistics import (
-    check_scores,
     contrasts,
     holm,
     lower_bounds,
@@ -48,6 +50,7 @@ __all__ = [
     "Golden",
     "GoldenScore",
     "Played",
+    "Risk",
     "VitalLimits",
     "Vitals",
     "decide",
@@ -63,23 +66,6 @@ _FACTORS: Mapping[Rival, Callable[[AcceptanceConfig], float]] = {
 }
 """Margins against each rival, as multiples of the tolerance."""
 _NUMBERS = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Played:
-    """What champion and candidate earned on the same held-out episodes of one regime.
-
-    Attributes:
-        champion_E: Scores of the champion.
-        candidate_E: Scores of the candidate.
-        flat: Score of doing nothing; on data, of cash.
-        golden_E: Scores of the regime's best accepted policy; None where it is the champion.
-    """
-
-    champion_E: NDArray[np.float64]
-    candidate_E: NDArray[np.float64]
-    flat: float = 0.0
-    golden_E: NDArray[np.float64] | None = None
 
 
 @pydantic_dataclass(frozen=True, kw_only=True, config=_NUMBERS)
@@ -147,6 +133,7 @@ class Decision:
         active: Regime that was being learned.
         checks: Vital signs beside their limits.
         evidence: Hypotheses, in the order of the regimes.
+        risks: Measures of risk, in the order of the regimes.
     """
 
     accepted: bool
@@ -155,6 +142,7 @@ class Decision:
     active: str | None
     checks: tuple[Check, ...]
     evidence: tuple[Evidence, ...]
+    risks: tuple[Risk, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -162,6 +150,7 @@ class Decision:
         return (
             *(check.reason for check in self.checks if not check.passed),
             *(row.reason for row in self.evidence if not row.passed),
+            *(risk.reason for risk in self.risks if not risk.passed),
         )
 
     @property
@@ -229,13 +218,17 @@ def decide(
         found = [judged.get(id(row), (config.alpha, row.p <= config.alpha)) for row in mine]
         evidence += _bounded(mine, each, [(float(at), bool(ok)) for at, ok in found], config)
     checks = check_vitals(vitals, config.vitals, active) if vitals is not None else ()
+    risks = check_risks(played, config, active)
     return Decision(
-        accepted=all(row.passed for row in evidence) and all(check.passed for check in checks),
+        accepted=all(row.passed for row in evidence)
+        and all(check.passed for check in checks)
+        and all(risk.passed for risk in risks),
         update=update,
         alpha=alpha,
         active=active,
         checks=checks,
         evidence=tuple(evidence),
+        risks=risks,
     )
 
 
@@ -270,7 +263,7 @@ def _hypotheses(
     regime: str, played: Played, config: AcceptanceConfig, active: str | None
 ) -> list[_Hypothesis]:
     """What must be ruled out in a regime, with its p-values."""
-    _check(regime, played)
+    played.check(regime)
     gain = float(np.mean(played.champion_E)) - played.flat
     margin = margin_of(gain, 0.0, config.tolerance, config.floor)
     golden_E = played.champion_E if played.golden_E is None else played.golden_E
@@ -318,9 +311,8 @@ def _bounded(
     """The hypotheses of a regime with their bounds."""
     if not rows:
         return []
-    differences_HE = np.array([row.difference_E for row in rows])
     episodes = len(played.champion_E)
-    known = bool(np.isfinite(differences_HE).all())
+    known = played.known
     level_H = np.array([level for level, _ in judged])
     contrasts_HE = np.array([row.contrast_E for row in rows])
     low_H = (
@@ -346,22 +338,6 @@ def _bounded(
         )
         for row, low, (level, passed) in zip(rows, low_H, judged, strict=True)
     ]
-
-
-def _check(regime: str, played: Played) -> None:
-    check_scores(f"champion of regime {regime}", played.champion_E)
-    expected = len(played.champion_E)
-    others = {"candidate": played.candidate_E, "golden": played.golden_E}
-    for name, scores_E in others.items():
-        if scores_E is not None and len(scores_E) != expected:
-            raise ValueError(
-                f"{name} of regime {regime}: expected {expected} episodes, the champion's, found "
-                f"{len(scores_E)}"
-            )
-    if played.golden_E is not None:
-        check_scores(f"golden of regime {regime}", played.golden_E)
-    if not math.isfinite(played.flat):
-        raise ValueError(f"flat of regime {regime}: expected a finite score, found {played.flat}")
 
 
 _ADAPTER = TypeAdapter(Decision)

@@ -28,7 +28,10 @@ class VitalLimits:
     kl_q99: Positive = 0.5
     """99 % quantile of the same, nats."""
     explosion: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] = 10.0
-    """Gradient norm and value loss, as multiples of their trailing medians."""
+    """Largest gradient norm and value loss of an update, as multiples of their medians over the
+    accepted updates before; the first update of a stream has none."""
+    trailing: Annotated[int, Field(ge=1)] = 20
+    """Accepted updates behind these medians, at most."""
     usage_entropy: NotNegative = 0.3
     """Least entropy of the usage of options over its largest value (0 = one alone, 1 = alike)."""
     largest_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
@@ -58,6 +61,16 @@ class AcceptanceConfig:
     improvement: Literal["none", "not_worse", "better"] = "not_worse"
     """What is asked on the active regime: nothing, no loss beyond the tolerance, or besides that a
     gain (lower bound above 0, at `alpha`, which is not spent: a useless update harms nobody)."""
+    risk: Literal["none", "earlier", "all"] = "earlier"
+    """Where the worst episodes and the drawdowns of candidate and champion are compared: nowhere,
+    in earlier regimes, or on the active one as well, as befits an agent that trades already. Who
+    begins to learn a regime takes more risk there than one that did nothing."""
+    risk_tolerance: NotNegative = 0.1
+    """By how much both may be worse, as a share: of the distance of the champion's worst episodes
+    from its mean, and of its drawdown. An update is rejected where more is shown, at `alpha`; not
+    unless it is ruled out, which would take thousands of episodes (`acceptance_risk`)."""
+    tail: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """Share of the episodes that count as the worst; more where these are fewer than ten."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """Probability of accepting an update that loses more than the tolerance somewhere; over all
     updates together where it is spent."""

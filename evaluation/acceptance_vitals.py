@@ -20,8 +20,11 @@ class Vitals:
         finite: Whether all parameters, losses and actions are finite.
         kl_mean: Mean KL(champion || candidate) on the states kept of each regime, nats.
         kl_q99: 99 % quantile of the same, nats.
-        gradient_ratio: Largest gradient norm over the trailing median.
-        value_loss_ratio: Largest value loss over the trailing median.
+        actions: Share of the states kept of each regime in which the candidate's action is finite;
+            clipped to its space it then is one.
+        gradient_ratio: Largest gradient norm of a minibatch, before clipping, over the trailing
+            median of those of the accepted updates before.
+        value_loss_ratio: The same of the value loss.
         usage_entropy: Entropy of the usage of options over its largest value, 0 to 1.
         largest_share: Largest share of one option.
         disruption: Largest disruption D_t = 1/2 sum_k |w_t(k) - w_{t-1}(k)| seen.
@@ -32,6 +35,7 @@ class Vitals:
     finite: bool = True
     kl_mean: Mapping[str, float] = field(default_factory=dict)
     kl_q99: Mapping[str, float] = field(default_factory=dict)
+    actions: Mapping[str, float] = field(default_factory=dict)
     gradient_ratio: float | None = None
     value_loss_ratio: float | None = None
     usage_entropy: float | None = None
@@ -39,6 +43,11 @@ class Vitals:
     disruption: float | None = None
     disruption_limit: float = 1.0
     log_std: tuple[float, float] | None = None
+
+    @property
+    def playable(self) -> bool:
+        """Whether a simulator takes the candidate's actions, as far as is known."""
+        return self.finite and all(share == 1.0 for share in self.actions.values())
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,10 @@ def check_vitals(
     """
     return (
         Check("finite parameters, losses and actions", float(vitals.finite), 1.0, at_least=True),
+        *(
+            Check(f"regime {regime}: share of finite actions", share, 1.0, at_least=True)
+            for regime, share in vitals.actions.items()
+        ),
         *_divergences("mean KL from the champion", vitals.kl_mean, limits.kl_mean, active),
         *_divergences(
             "99 % quantile of the KL from the champion", vitals.kl_q99, limits.kl_q99, active

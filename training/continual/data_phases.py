@@ -144,6 +144,7 @@ class DataRegime:
         policy.reset(len(starts_E))
         briefing = Briefing(policy, simulator)
         growth_E, live_E = np.zeros(len(starts_E)), np.ones(len(starts_E), np.bool_)
+        peak_E, drawdown_E = simulator.equity_N.copy(), np.zeros(len(starts_E))
         for _ in range(self._length):
             before_E = simulator.equity_N.copy()
             briefing.before()
@@ -154,8 +155,11 @@ class DataRegime:
             briefing.after()
             returns_E = simulator.equity_N / before_E - 1.0
             growth_E += np.where(live_E, metrics.log_returns(returns_E), 0.0)
+            np.maximum(peak_E, simulator.equity_N, out=peak_E, where=live_E)
+            fallen_E = 1.0 - simulator.equity_N / peak_E
+            np.maximum(drawdown_E, fallen_E, out=drawdown_E, where=live_E)
             live_E &= ~simulator.terminated_N
-        return Scores(growth_E / self._length, self._cash(starts_E), None)
+        return Scores(growth_E / self._length, self._cash(starts_E), None, drawdown_E)
 
     def _cash(self, starts_E: NDArray[np.int64]) -> Array:
         """Log growth a bar of cash: the interest that it bears."""

@@ -36,6 +36,9 @@ class Scores:
     """Of doing nothing in the same episodes."""
     best_E: Array | None
     """Of the optimum in the same episodes; None where nobody knows it."""
+    drawdown_E: Array | None = None
+    """Largest drawdown of the policy's equity, as a share of its peak; None where rewards alone are
+    scored, as on markets with a known answer."""
 
     @property
     def ratio(self) -> float:

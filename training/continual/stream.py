@@ -30,20 +30,12 @@ from training.agents import build_learner, policy_of
 from training.callbacks import CheckpointCallback, MetricWriter, Watch
 from training.checkpoint import CheckpointStore, Snapshot, load
 from training.config import TrainConfig
+from training.continual.champions import extras, kept_states, named_states, replaced
 from training.continual.config import ContinualConfig, GateConfig
 from training.continual.phases import Phase, Plan, Scores
 from training.continual.seeds import derived_seed
 from training.continual.states import collect_states, function_of, rollout_states
-from training.continual.updates import (
-    REGISTRY,
-    GatedPhase,
-    extras,
-    kept_states,
-    last_champion,
-    named_states,
-    read_decisions,
-    replaced,
-)
+from training.continual.updates import REGISTRY, GatedPhase, last_champion, read_decisions
 from training.errors import ConfigError
 from training.learning import learner_text
 from training.sb3.option_ppo import OptionPPO

@@ -10,10 +10,10 @@ is judged again, on the same episodes, so that a killed run goes on to the same 
 Dimensions: E episodes, B states.
 """
 
+import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -25,25 +25,33 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agents.continual.protocol import PolicyFunction, Tensors
-from evaluation.acceptance import Decision, Golden, Played, Vitals, decide
+from evaluation.acceptance import Decision, Golden, Played, decide
 from markets.atomic import write_whole
-from training.callbacks import CheckpointCallback, MetricWriter, Watch
+from training.callbacks import CheckpointCallback, Log, MetricWriter, Watch
 from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.config import TrainConfig
+from training.continual.champions import (
+    as_champion,
+    as_golden,
+    extras,
+    golden_weights,
+    more_peaks,
+    named_golden,
+)
 from training.continual.config import GateConfig
 from training.continual.phases import Phase, Plan, Scores
 from training.continual.seeds import derived_seed
-from training.sb3.option_ppo import OptionPPO
+from training.continual.vital_signs import VitalSigns
 from training.sb3.ppo import MarketPPO
-from training.sb3.snapshot import capture, load_continual, restore
+from training.sb3.snapshot import capture, restore
 
 _LOG = logging.getLogger(__name__)
 DECISIONS = "decisions.jsonl"
 """File of a phase's decisions, one a line."""
 REGISTRY = "golden.json"
 """File of a champion that says which policies are the best accepted ones."""
-_GOLDEN, _STATES = "golden/", "states/"
-"""Prefixes of a champion's arrays: weights by regime, and states kept of regimes."""
+_REASONS = "reasons"
+"""What a decision's line has beside its evidence, which it follows from."""
 
 
 class Judge(Protocol):
@@ -62,6 +70,10 @@ class GatedPhase:
     A rejected update is undone to the bit: networks, optimisers, remedies, environments and
     generators return to the champion's. It is tried again with other noise and slower, and the
     phase ends with the champion after `retries` further rejections.
+
+    Every attempt is tracked. The figures of its decision (``gate/...``) stand at the steps at which
+    it was judged, those of the r-th further attempt r steps behind; what it logs while it learns
+    is named ``retry-r/...``.
 
     Args:
         config: of the run.
@@ -95,7 +107,8 @@ class GatedPhase:
         earlier: int,
     ) -> None:
         self._config, self._gate, self._plan, self._phase = config, gate, plan, phase
-        self._model, self._function, self._judge = model, function, judge
+        self._model, self._judge = model, judge
+        self._signs = VitalSigns(model, function, plan)
         self._curve, self._earlier = curve, earlier
         self._seed, self._folder, self._files = seed, folder, files
         self._text = files["config.yaml"]
@@ -124,8 +137,7 @@ class GatedPhase:
             Whether the phase is over; False where a stop request came.
         """
         model, total = self._model, self._config.schedule.total_steps
-        self._logger = Logger(folder=None, output_formats=[MetricWriter(watch.log)])
-        self._silent = Logger(folder=None, output_formats=[])
+        self._logger = _logger(watch.log)
         while True:
             decisions = read_decisions(self._folder)
             champion = last_champion(self._folder, self._text)
@@ -145,9 +157,12 @@ class GatedPhase:
             if decision.accepted:
                 self._crown(number, champion, played)
                 watch.log(self._curve(model), model.num_timesteps)
+            else:  # what the library has kept back is of an update that is undone
+                self._logger = _logger(watch.log)
+            # Told before it is decided: a kill in between repeats it, at a step that is known then.
+            watch.log(_figures(decision), model.num_timesteps + rejected)
             write_decisions(self._folder, [*decisions, decision])
             shutil.rmtree(self._folder / f"update-{number:03d}", ignore_errors=True)
-            watch.log(_figures(decision), model.num_timesteps)
 
     # -- an update ----------------------------------------------------------------------------
 
@@ -162,11 +177,13 @@ class GatedPhase:
             model.generator.manual_seed(seed)
         # The last rollout is played in any case: the gate looks at who acted in it.
         begun = {steps: path for steps, path in store.steps().items() if steps < until}
+        model.peaks = {}
         if begun:
             restore(model, load(begun[max(begun)], configuration=self._text))
         model.rate_factor = self._gate.slower**rejected
-        # A second attempt takes the same steps again, of which the record keeps the first.
-        model.set_logger(self._silent if rejected else self._logger)
+        # A second attempt takes the same steps again; of each name the record keeps a step once.
+        retry = _logger(_renamed(watch.log, f"retry-{rejected}/"))
+        model.set_logger(retry if rejected else self._logger)
         callback = CheckpointCallback(
             schedule, store, self._files, watch, lambda _: None, until=until
         )
@@ -182,8 +199,8 @@ class GatedPhase:
         """What becomes of the update, and what was played for it by regime."""
         acceptance, active = self._gate.acceptance, self._phase.regime
         regimes = [*self._plan.seen(self._phase), active]
-        vitals = self._vitals(champion, diverged=diverged)
-        found = self._played(number, champion, regimes, finite=vitals.finite)
+        vitals = self._signs.of(champion, diverged=diverged)
+        found = self._played(number, champion, regimes, finite=vitals.playable)
         decision = decide(
             {self._plan.regimes[regime].name: played for regime, played in found.items()},
             acceptance,
@@ -205,113 +222,31 @@ class GatedPhase:
             return self._judge(model, seed=seed, episodes=episodes, regimes=chosen)
 
         candidates = scores(regimes) if finite else {}
-        with self._as_champion(champion):
+        with as_champion(model, champion):
             champions = scores(regimes)
         goldens = {}
         for regime in regimes:
             weights = golden_weights(champion, regime)
             if weights and not _same(weights, champion.weights):
-                with self._as_golden(weights):
+                with as_golden(model, weights):
                     goldens[regime] = scores([regime])[regime].earned_E
-        unknown_E = np.full(episodes, np.nan)
         return {
             regime: Played(
-                champion_E=champions[regime].earned_E,
-                candidate_E=candidates[regime].earned_E if finite else unknown_E,
-                flat=float(champions[regime].nothing_E.mean()),
+                champion_E=before.earned_E,
+                candidate_E=candidates[regime].earned_E
+                if finite
+                else np.full_like(before.earned_E, np.nan),
+                flat=float(before.nothing_E.mean()),
                 golden_E=goldens.get(regime),
+                champion_drawdown_E=before.drawdown_E,
+                candidate_drawdown_E=candidates[regime].drawdown_E if finite else None,
             )
-            for regime in regimes
+            for regime, before in champions.items()
         }
-
-    @contextmanager
-    def _as_champion(self, champion: Snapshot) -> Iterator[None]:
-        """Networks and remedies are the champion's for a while."""
-        remedy = self._model.remedy
-        mine = {} if remedy is None else {n: t.clone() for n, t in remedy.state().items()}
-        try:
-            with replaced(self._model, champion.weights):
-                load_continual(self._model, champion)
-                yield
-        finally:
-            if remedy is not None:
-                remedy.load_state(mine)
-
-    @contextmanager
-    def _as_golden(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
-        """Networks are a golden policy's for a while, which was kept as it was played."""
-        remedy, self._model.remedy = self._model.remedy, None
-        try:
-            with replaced(self._model, weights):
-                yield
-        finally:
-            self._model.remedy = remedy
 
     def _played_as(self, regime: int) -> Tensors:
         remedy = self._model.remedy if self._plan.known else None
         return {} if remedy is None else remedy.played_as(regime)
-
-    def _vitals(self, champion: Snapshot, *, diverged: bool) -> Vitals:
-        model = self._model
-        moments = [s for each in model.optimizers.values() for s in each.state.values()]
-        tensors = [
-            *model.policy.net.state_dict().values(),
-            *(t for s in moments for t in s.values()),
-        ]
-        finite = not diverged and all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-        mean, tail = self._divergence(champion) if finite else ({}, {})
-        deviations = None
-        if not model.policy.discrete:
-            log_std = model.policy.log_std.detach()
-            deviations = (float(log_std.min()), float(log_std.max()))
-        vitals = Vitals(
-            finite=finite,
-            kl_mean=mean,
-            kl_q99=tail,
-            log_std=deviations if finite else None,
-        )
-        # In a head start it is not the controller who decides which option acts.
-        decides = finite and isinstance(model, OptionPPO) and not model.rollout.forced
-        return self._with_usage(vitals) if decides else vitals
-
-    def _with_usage(self, vitals: Vitals) -> Vitals:
-        """Who acted in the last rollout; how evenly, only where regimes take turns in a phase."""
-        model = self._model
-        assert isinstance(model, OptionPPO)  # noqa: S101 - the caller has asked
-        limit = model.agent.meta_controller.execution.beta_max
-        found = model.rollout.diagnose(limit)
-        bounded = (
-            model.agent.meta_controller.execution.mode == "blended"
-            and model.policy.network.controller.learns
-        )
-        vitals = replace(
-            vitals,
-            disruption=found["disruption_max"] if bounded else None,
-            disruption_limit=limit,
-        )
-        if not self._plan.mixed:
-            return vitals
-        shares = [
-            value
-            for name, value in found.items()
-            if name.startswith("usage_") and name != "usage_entropy"
-        ]
-        return replace(vitals, usage_entropy=found["usage_entropy"], largest_share=max(shares))
-
-    def _divergence(self, champion: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
-        """KL(champion || candidate) on the states kept of every regime: mean, 99 % quantile."""
-        mean, tail, device = {}, {}, self._model.device
-        for regime, kept in kept_states(champion).items():
-            states = {name: rows.to(device) for name, rows in kept.items()}
-            with torch.no_grad():
-                after = self._function.law(self._played_as(regime), states)
-                with self._as_champion(champion):
-                    before = self._function.law(self._played_as(regime), states)
-                found_B = before.divergence(after)
-            name = self._plan.regimes[regime].name
-            mean[name] = float(found_B.mean())
-            tail[name] = float(torch.quantile(found_B, 0.99))
-        return mean, tail
 
     def _crown(self, number: int, champion: Snapshot, played: Mapping[int, Played]) -> None:
         """Keep the accepted state, and what is the best accepted policy of each regime with it."""
@@ -336,10 +271,9 @@ class GatedPhase:
         for regime in played:
             if golden.regimes[names[regime]].checkpoint == label:
                 state = {**self._model.policy.net.state_dict(), **self._played_as(regime)}
-                kept |= {
-                    f"{_GOLDEN}{regime}/{name}": tensor.cpu().numpy().copy()
-                    for name, tensor in state.items()
-                }
+                kept |= named_golden(regime, state)
+        trailing = self._gate.acceptance.vitals.trailing
+        kept |= more_peaks(champion, self._model.peaks, trailing)
         self._champions.save(number + 1, self._snapshot(kept, golden.to_json()))
 
     def _snapshot(self, kept: Mapping[str, NDArray[np.generic]], registry: str) -> Snapshot:
@@ -376,56 +310,17 @@ def read_decisions(folder: Path) -> list[Decision]:
     path = folder / DECISIONS
     if not path.exists():
         return []
-    return [Decision.from_json(line) for line in path.read_text().splitlines()]
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        Decision.from_json(json.dumps({k: v for k, v in record.items() if k != _REASONS}))
+        for record in records
+    ]
 
 
 def write_decisions(folder: Path, decisions: Sequence[Decision]) -> None:
-    """Write the decisions of a phase, whole."""
-    lines = [" ".join(decision.to_json().split("\n")) for decision in decisions]
-    write_whole(folder / DECISIONS, "\n".join(lines) + "\n")
-
-
-def extras(snapshot: Snapshot) -> dict[str, NDArray[np.generic]]:
-    """What travels with champions beside the learner's state: golden policies, kept states."""
-    prefixes = (_GOLDEN, _STATES)
-    return {name: rows for name, rows in snapshot.arrays.items() if name.startswith(prefixes)}
-
-
-def golden_weights(snapshot: Snapshot, regime: int) -> dict[str, Tensor]:
-    """Weights of the best accepted policy of a regime; nothing where there is none."""
-    prefix = f"{_GOLDEN}{regime}/"
-    return {
-        name.removeprefix(prefix): torch.tensor(rows)
-        for name, rows in snapshot.arrays.items()
-        if name.startswith(prefix)
-    }
-
-
-def named_states(regime: int, states: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
-    """States kept of a regime, as a snapshot's arrays."""
-    return {f"{_STATES}{regime}/{name}": rows.cpu().numpy() for name, rows in states.items()}
-
-
-def kept_states(snapshot: Snapshot) -> dict[int, dict[str, Tensor]]:
-    """States that a snapshot keeps, by regime."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for key, rows in snapshot.arrays.items():
-        if key.startswith(_STATES):
-            regime, _, name = key.removeprefix(_STATES).partition("/")
-            found.setdefault(int(regime), {})[name] = torch.tensor(rows)
-    return found
-
-
-@contextmanager
-def replaced(model: MarketPPO, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let the networks have other weights for a while."""
-    net = model.policy.net
-    kept = {name: tensor.clone() for name, tensor in net.state_dict().items() if name in tensors}
-    net.load_state_dict({**net.state_dict(), **tensors})
-    try:
-        yield
-    finally:
-        net.load_state_dict({**net.state_dict(), **kept})
+    """Write the decisions of a phase, whole, each with its reasons in words."""
+    records = [json.loads(each.to_json()) | {_REASONS: each.reasons} for each in decisions]
+    write_whole(folder / DECISIONS, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def _same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
@@ -443,7 +338,23 @@ def _rejected_last(decisions: Sequence[Decision]) -> int:
 
 
 def _figures(decision: Decision) -> dict[str, float]:
+    """What is tracked of a decision; of further attempts at later steps, so that all are seen."""
     found = {"gate/accepted": float(decision.accepted), "gate/alpha": decision.alpha}
+    found |= {f"gate/check/{check.name}": check.value for check in decision.checks}
     for row in decision.evidence:
-        found[f"gate/{row.regime}/{row.against}_low"] = row.low
+        name = f"gate/{row.regime}/{row.against}"
+        found |= {f"{name}_difference": row.estimate, f"{name}_low": row.low}
+        found[f"{name}_tolerated"] = row.margin
+    for risk in decision.risks:
+        found[f"gate/{risk.regime}/{risk.of}_worse"] = risk.worse
+        found[f"gate/{risk.regime}/{risk.of}_tolerated"] = risk.margin
     return found
+
+
+def _logger(log: Log) -> Logger:
+    return Logger(folder=None, output_formats=[MetricWriter(log)])
+
+
+def _renamed(log: Log, prefix: str) -> Log:
+    """Tells metrics by other names."""
+    return lambda values, step: log({prefix + name: v for name, v in values.items()}, step)

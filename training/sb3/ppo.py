@@ -46,7 +46,8 @@ class MarketPPO(PPO):
       global ones, so that a checkpoint resumes with the same bits.
 
     Logged beside SB3's metrics: ``time/share_environment``, ``share_policy``, ``share_update`` and
-    ``share_bookkeeping`` of the learner's wall time so far.
+    ``share_bookkeeping`` of the learner's wall time so far; ``train/gradient_norm_actor`` and
+    ``_critic``, the largest of an update's minibatches before clipping.
 
     Args:
         env: environments with index observations.
@@ -92,6 +93,9 @@ class MarketPPO(PPO):
         """What keeps earlier phases of a stream from being forgotten (`agents.continual`)."""
         self.rate_factor = 1.0
         """Factor on both learning rates, beside their schedule."""
+        self.peaks: dict[str, float] = {}
+        """Largest gradient norms of actor and critic before clipping, and largest value loss of a
+        minibatch, since it was last emptied; a checkpoint carries them."""
         self.at_update_boundary = True
         """Whether the state now is one that an uninterrupted run passes through between updates."""
         super().__init__(
@@ -298,6 +302,7 @@ class MarketPPO(PPO):
         )
         self._n_updates += self.n_epochs
         self.at_update_boundary = True
+        self._keep_peaks(learners)
         self._log_update(learners, values_B, batch.returns_B, rates)
         elapsed = time.perf_counter() - began
         self.seconds["update"] += elapsed
@@ -369,6 +374,17 @@ class MarketPPO(PPO):
         first = self.policy.net.config.log_std_init
         done = self.num_timesteps / self._total_timesteps
         self.policy.net.log_std.detach().fill_(first + (last - first) * min(done, 1.0))
+
+    def _keep_peaks(self, learners: list[Learner]) -> None:
+        """Look for larger ones among an update's gradient norms and value losses, and log them."""
+        norms = [norm for learner in learners for norm in learner.largest_norms()]
+        found = dict(zip(("gradient_norm_actor", "gradient_norm_critic"), norms, strict=True))
+        for name, value in found.items():
+            self.logger.record(f"train/{name}", value)
+        losses = [learner.largest("value_loss") for learner in learners]
+        found["value_loss"] = next(loss for loss in losses if loss is not None)
+        for name, value in found.items():  # what is not a number is the largest
+            self.peaks[name] = float(np.maximum(self.peaks.get(name, 0.0), value))
 
     def _log_update(
         self, learners: list[Learner], values_B: Tensor, returns_B: Tensor, rates: dict[str, float]

@@ -46,6 +46,7 @@ def capture(model: MarketPPO, files: Mapping[str, str] | None = None) -> Snapsho
     trainer["threads"] = torch.get_num_threads()
     trainer["identity"] = model.identity()
     trainer["warned"] = sorted(model.warned)
+    trainer["peaks"] = dict(model.peaks)
     weights = {name: tensor.clone() for name, tensor in model.policy.net.state_dict().items()}
     remembered = {} if model.remedy is None else model.remedy.state()
     continual = {name: tensor.detach().clone() for name, tensor in remembered.items()}
@@ -71,6 +72,7 @@ def restore(model: MarketPPO, snapshot: Snapshot) -> None:
     for name in _COUNTERS:
         setattr(model, name, snapshot.trainer[name])
     model.warned = set(snapshot.trainer.get("warned", ()))
+    model.peaks = dict(snapshot.trainer.get("peaks", {}))
     load_continual(model, snapshot)
     size = model._stats_window_size  # noqa: SLF001 - see above
     model.ep_info_buffer = deque(snapshot.trainer["episodes"], maxlen=size)

@@ -165,6 +165,8 @@ class Learner:
     stats: dict[str, list[Tensor]] = field(default_factory=dict)
     steps: int = 0
     """Gradient steps taken."""
+    norms: list[list[Tensor]] = field(default_factory=list)
+    """Of each step, the gradient's norm in each of `clip_groups`, remedies included, unclipped."""
 
     def run(self, batch: Samples, permutations_EB: Sequence[Tensor], minibatch: int) -> None:
         """Take a gradient step for each minibatch of each epoch.
@@ -188,8 +190,12 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         if self.remedy is not None:
             _remember(self.remedy)
-        for group in self.clip_groups:
-            nn.utils.clip_grad_norm_(group, self.max_grad_norm, foreach=True)
+        self.norms.append(
+            [
+                nn.utils.clip_grad_norm_(group, self.max_grad_norm, foreach=True).to(loss.device)
+                for group in self.clip_groups
+            ]
+        )
         self.optimizer.step()
         if self.remedy is not None:
             self.remedy.after_step(self.optimizer.param_groups[0]["lr"])
@@ -200,6 +206,15 @@ class Learner:
     def means(self) -> dict[str, float]:
         """Mean of each diagnostic over the gradient steps."""
         return {name: float(torch.stack(values).mean()) for name, values in self.stats.items()}
+
+    def largest_norms(self) -> list[float]:
+        """Largest norm of each group over the gradient steps; nan where one is."""
+        return [float(torch.stack(norms).amax()) for norms in zip(*self.norms, strict=True)]
+
+    def largest(self, name: str) -> float | None:
+        """Largest value of a diagnostic over the gradient steps; None where it has none."""
+        values = self.stats.get(name)
+        return None if values is None else float(torch.stack(values).amax())
 
     def _diverged(self, steps: int) -> bool:
         # Read once an epoch: reading a number of every minibatch would make an accelerator wait.

@@ -23,6 +23,7 @@ from evaluation.metrics import RUIN_FLOOR
 from markets.splits import Rows
 from perennial import main
 from regimes.config import RegimeConfig
+from risk.measures import max_drawdown
 from tests.features.random_markets import after_replaced_by_noise
 from training.config import TrainConfig
 from training.continual.config import (
@@ -216,11 +217,14 @@ def test_a_score_is_the_log_growth_a_bar_of_a_backtest(task: DataTask) -> None:
     regime = data(plan_of(task, AGAIN), 0)
     policy = Constant(3.0, 1.0, 0.0, 2.0, 1.0, -5.0)
     scores = regime.judge(policy, seed=0, episodes=6)
-    for earned, start in zip(scores.earned_E, regime.starts(6), strict=True):
+    assert scores.drawdown_E is not None
+    found = zip(scores.earned_E, scores.drawdown_E, regime.starts(6), strict=True)
+    for earned, drawdown, start in found:
         rows = (int(start), int(start) + 64)
         ledger = backtest(policy, task.market, task.trading, rows)
         assert len(ledger.equity) == 64
         assert earned == pytest.approx(np.log(ledger.equity[-1] / ledger.equity[0]) / 63, rel=1e-9)
+        assert drawdown == pytest.approx(max_drawdown(ledger.equity), rel=1e-9)
     assert np.ptp(scores.earned_E) > 1e-4
     assert np.array_equal(scores.nothing_E, np.zeros(6)), "cash bears no interest here"
 
@@ -264,6 +268,9 @@ def test_a_ruined_account_keeps_its_loss() -> None:
     after_E = regime.starts(12) > 5
     expected = (7 * np.log(1.01) + np.log1p(0.05 / 365.25)) / 8
     assert scores.earned_E[after_E] == pytest.approx(expected, rel=1e-9)
+    assert scores.drawdown_E is not None
+    assert (scores.drawdown_E[ruined_E] > 0.98).all(), "of the peak, and of the old account alone"
+    assert (scores.drawdown_E[after_E] == 0.0).all(), "it only grows"
 
 
 # -- detector -------------------------------------------------------------------------------------

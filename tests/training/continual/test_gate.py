@@ -15,6 +15,7 @@ from tests.training.continual.streams import (
     GATE,
     LENIENT,
     OPTIONS,
+    Follower,
     assert_same_snapshot,
     configuration,
     run,
@@ -22,14 +23,11 @@ from tests.training.continual.streams import (
 )
 from training.checkpoint import Snapshot, load
 from training.config import TrainConfig
+from training.continual.champions import golden_weights, kept_states
+from training.continual.judgement import read_streams
+from training.continual.phases import MarketRegime, Scores
 from training.continual.stream import Stream
-from training.continual.updates import (
-    GatedPhase,
-    golden_weights,
-    kept_states,
-    last_champion,
-    read_decisions,
-)
+from training.continual.updates import GatedPhase, last_champion, read_decisions
 from training.errors import ConfigError
 from training.sb3.ppo import MarketPPO
 from training.sb3.snapshot import capture, restore
@@ -213,6 +211,76 @@ def test_a_harmful_update_is_rejected_undone_and_tried_again(
     assert not np.array_equal(*generators)
     learned = [each["learned"].weights for each in (first, again)]
     assert any(not torch.equal(tensor, learned[1][name]) for name, tensor in learned[0].items())
+
+
+def test_every_attempt_is_tracked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration(remedies=[EWC], gate=SCORED)
+    harmed(monkeypatch, spread, 0, 2)
+    logged = [(s, v) for n, s, v in run(config, tmp_path).logged if n == 1]
+    names = [(step, name) for step, values in logged for name in values]
+    found = {step: v["gate/accepted"] for step, v in logged if "gate/accepted" in v}
+    # Further attempts stand a step behind; of 128 steps each rollout has.
+    assert found == {256: 0.0, 257: 1.0, 512: 0.0, 513: 1.0}
+    told = [each for each in names if not each[1].startswith("time/")]
+    assert len(told) == len(set(told)), "no figure is there twice"
+    # The library writes an update's figures after the next rollout; what is undone leaves none.
+    for name in ("train/value_loss", "retry-1/train/value_loss"):
+        assert [step for step, each in names if each == name] == [256, 512]
+    last = dict(logged)[513]
+    assert last["gate/check/value loss over its median"] > 0.0
+    row = "gate/regime 0/champion"
+    assert last[f"{row}_low"] <= last[f"{row}_difference"]
+    assert last[f"{row}_low"] > -last[f"{row}_tolerated"]
+
+
+def test_a_decision_is_told_before_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in between repeats it; a figure that is told afterwards would be lost."""
+    stream, follower = stream_of(configuration(gate=SCORED), tmp_path), Follower()
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.continual.updates.write_decisions", dies)
+    with pytest.raises(KeyboardInterrupt):
+        stream.run(follower)
+    assert [step for _, step, v in follower.logged if "gate/accepted" in v] == [256]
+    assert read_decisions(stream.phase_folder(stream.plan.phases[0])) == []
+
+
+def test_reasons_stand_beside_the_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration(gate=SCORED)
+    harmed(monkeypatch, spread, 0)
+    run(config, tmp_path)
+    stream = stream_of(config, tmp_path)
+    folder = stream.phase_folder(stream.plan.phases[1])
+    records = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
+    decisions = read_decisions(folder)
+    assert [tuple(record["reasons"]) for record in records] == [each.reasons for each in decisions]
+    assert records[0]["reasons"][0].startswith("regime regime 0: a loss of")
+    (told,) = read_streams(config, stream.plan, tmp_path)
+    assert [each.reasons for each in told.decisions if each.phase == 1] == [
+        each.reasons for each in decisions
+    ]
+
+
+def test_a_broken_candidate_is_rejected_where_fewer_episodes_are_held_out_than_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = MarketRegime.judge
+
+    def fewer(self: MarketRegime, policy: Any, *, seed: int, episodes: int) -> Scores:
+        found = judge(self, policy, seed=seed, episodes=episodes)
+        return Scores(found.earned_E[:12], found.nothing_E[:12], None)
+
+    monkeypatch.setattr(MarketRegime, "judge", fewer)
+    config = configuration(gate=SCORED)
+    harmed(monkeypatch, nan, 0)
+    run(config, tmp_path)
+    _, second = decisions_of(stream_of(config, tmp_path))
+    assert [each.accepted for each in second[:2]] == [False, True]
+    assert {row.episodes for each in second for row in each.evidence} == {12}
 
 
 def test_after_its_retries_a_phase_ends_with_the_champion(

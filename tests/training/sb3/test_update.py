@@ -1,5 +1,7 @@
 """The update: SB3's gradient, separate clipping, threads without a trace."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +90,39 @@ def test_actor_and_critic_are_clipped_apart() -> None:
             gradients = [p.grad.flatten() for p in group if p.grad is not None]
             norms.append(torch.cat(gradients).norm().item())
     assert norms == pytest.approx([1e-3, 1e-3], rel=1e-2)
+
+
+@pytest.mark.parametrize("encoder", ["own", "shared"])
+def test_peaks_are_the_largest_unclipped_norms_and_losses(
+    encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_learner(policy=small_policy(critic_encoder=encoder), max_grad_norm=1e-3)
+    seen: dict[str, list[float]] = {"gradient_norm_actor": [], "gradient_norm_critic": []}
+    losses: list[float] = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def clips(group: Any, limit: float, **named: Any) -> torch.Tensor:
+        gradients = [p.grad.flatten() for p in group if p.grad is not None]
+        actor = group[0] is model.policy.net.actor_parameters()[0]
+        name = "gradient_norm_actor" if actor else "gradient_norm_critic"
+        seen[name].append(float(torch.cat(gradients).norm()))
+        return clip(group, limit, **named)
+
+    def steps(self: Learner, minibatch: Batch) -> None:
+        step(self, minibatch)
+        losses.extend(map(float, self.stats.get("value_loss", [])[-1:]))
+
+    step = Learner.step
+    monkeypatch.setattr("training.sb3.update.nn.utils.clip_grad_norm_", clips)
+    monkeypatch.setattr(Learner, "step", steps)
+    model.learn(256)
+    expected = {name: max(values) for name, values in seen.items()} | {"value_loss": max(losses)}
+    assert min(map(len, seen.values())) > 1
+    assert model.peaks == pytest.approx(expected, rel=1e-5)
+    assert model.peaks["gradient_norm_critic"] > 1e-2
+    model.peaks = dict.fromkeys(expected, 1e9)
+    model.learn(128, reset_num_timesteps=False)
+    assert model.peaks == dict.fromkeys(expected, 1e9)
 
 
 def test_divergence_stops_the_actor_only() -> None:
