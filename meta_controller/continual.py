@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from agents.blending import BlendKind, blend
 from agents.continual.law import ActionLaw
-from agents.continual.protocol import States, Tensors
+from agents.continual.protocol import States, Tensors, trained_parameters
 from agents.encoder import MarketEncoder
 from meta_controller.hierarchy import Decision, Inputs, OptionActorCritic
 
@@ -55,8 +55,7 @@ class OptionFunction:
         self._net, self._features_TC, self._kind = net, features_TC, kind
         self._holds = net.meta.execution.mode == "hard"
         self._call = _Call(net)
-        trained = {id(p) for p in net.actor_parameters()} - {id(net.log_std)}
-        self._parameters = {n: p for n, p in net.named_parameters() if id(p) in trained}
+        self._parameters = trained_parameters(net, net.actor_parameters(), net.log_std)
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:

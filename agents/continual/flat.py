@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.continual.law import ActionLaw
-from agents.continual.protocol import States, Tensors
+from agents.continual.protocol import States, Tensors, trained_parameters
 from agents.encoder import MarketEncoder
 from agents.networks import ActorCritic
 
@@ -53,8 +53,7 @@ class FlatFunction:
         self._net, self._features_TC = net, features_TC
         self._discrete, self._belief = discrete, belief
         self._call = _Call(net)
-        trained = {id(p) for p in net.actor_parameters()} - {id(net.log_std)}
-        self._parameters = {n: p for n, p in net.named_parameters() if id(p) in trained}
+        self._parameters = trained_parameters(net, net.actor_parameters(), net.log_std)
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:

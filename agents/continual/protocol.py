@@ -3,7 +3,7 @@
 Dimensions: B states, R regimes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,20 @@ class PolicyFunction(Protocol):
     def belief(self, states: States) -> Tensor | None:
         """Belief (B, R) about regimes in the states; None where nothing is known of them."""
         ...
+
+
+def trained_parameters(
+    net: nn.Module, actor: Iterable[nn.Parameter], log_std: Tensor
+) -> dict[str, nn.Parameter]:
+    """A policy's `parameters`, out of its networks.
+
+    Args:
+        net: the networks.
+        actor: what the policy loss trains of them.
+        log_std: log deviations, which are left out.
+    """
+    trained = {id(parameter) for parameter in actor} - {id(log_std)}
+    return {name: each for name, each in net.named_parameters() if id(each) in trained}
 
 
 @dataclass(frozen=True)

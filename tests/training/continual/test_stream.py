@@ -104,10 +104,10 @@ def test_curves_are_drawn_on_other_episodes_than_tables(
     for number in (0, 1):
         curve = [(s, v) for n, s, v in logged if n == number and "curve/regime 0" in v]
         assert [step for step, _ in curve] == [128, 256, 384, 512]
-        drawn = {name for name in curve[0][1] if name.startswith("curve/")}
+        scores = {name for name in curve[0][1] if name.startswith("curve/")}
         assert scores == {f"curve/regime {regime}" for regime in range(3)}
-        (scores,) = [v for n, _, v in logged if n == number and "score/regime 0" in v]
-        assert scores["score/regime 0"] != curve[-1][1]["curve/regime 0"]
+        (table,) = [v for n, _, v in logged if n == number and "score/regime 0" in v]
+        assert table["score/regime 0"] != curve[-1][1]["curve/regime 0"]
 
 
 @pytest.mark.parametrize(
