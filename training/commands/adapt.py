@@ -17,6 +17,8 @@ GATE = {
     "tolerance": "share of the gain over cash that an update may lose in a regime (0.05)",
     "floor": "loss that is tolerated besides, log growth a bar (0)",
     "alpha": "probability of accepting an update that loses more (0.05)",
+    "risk": "where worse tails and drawdowns count: none, earlier, all (all)",
+    "risk_tolerance": "share by which they may be worse (0.1)",
     "improvement": "asked on the new bars: none, not_worse or better (not_worse)",
     "episodes": "held-out episodes of each regime, at most (256)",
     "resamples": "of the bootstrap (100000)",

@@ -441,14 +441,14 @@ def _base(request: Request, config: TrainConfig, seeds: range) -> TrainConfig:
 def _gated(
     request: Request, origin: TrainConfig, base: TrainConfig, plan: Plan, joined: Joined
 ) -> TrainConfig:
-    """The configuration with its gate.
+    """The configuration with its gate; the agent trades already, so its risk on new bars counts.
 
     Raises:
         ConfigError: a setting of the gate that does not fit.
     """
     try:
         acceptance: AcceptanceConfig = TypeAdapter(AcceptanceConfig).validate_python(
-            dict(request.gate or {})
+            {"risk": "all", **(request.gate or {})}
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -16,8 +16,9 @@ from training.checkpoint import Snapshot
 from training.commands.output import columns
 from training.continual.adapt_request import DECISION, VERDICT
 from training.continual.adapt_setting import Setting, result_store
+from training.continual.champions import extras
 from training.continual.job import open_stream
-from training.continual.updates import REGISTRY, extras, read_decisions
+from training.continual.updates import REGISTRY, read_decisions
 
 
 @dataclass(frozen=True)

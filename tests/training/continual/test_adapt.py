@@ -58,6 +58,8 @@ def test_an_update_that_does_no_harm_is_accepted_and_the_run_stays(
     evidence = decision["decisions"][-1]["evidence"]
     assert {row["regime"] for row in evidence} == {"before", "since 2023-07-03"}
     assert any("regime before: mean KL" in c["name"] for c in decision["decisions"][-1]["checks"])
+    risks = {(row["regime"], row["of"]) for row in decision["decisions"][-1]["risks"]}
+    assert {("before", "drawdown"), ("since 2023-07-03", "drawdown")} <= risks
     assert not same(kept(folder), left(run))
     assert kept(folder).files["features.json"] == left(run).files["features.json"]
     assert "new     377 bars from 2023-07-03 to 2024-12-30" in told[0]
