@@ -75,8 +75,8 @@ class AcceptanceConfig:
     """Probability of accepting an update that loses more than the tolerance somewhere; over all
     updates together where it is spent."""
     spending: Literal["harmonic", "none"] = "harmonic"
-    """`harmonic`: update t = 1, 2, ... is tested at alpha / (t (t + 1)), which sums to alpha;
-    `none`: each at alpha."""
+    """`harmonic`: update t = 1, 2, ... is tested at alpha / (t (t + 1)), which sums to alpha, also
+    where the same episodes judge every update (recorded data); `none`: each at alpha."""
     correction: Literal["holm", "none"] = "holm"
     """`holm`: each regime's retention is shown, with all of them together at alpha; `none`: each is
     tested at alpha, which suffices for the decision alone, as that needs all of them (Berger 1982,
