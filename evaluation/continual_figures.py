@@ -219,6 +219,8 @@ def _regret(record: StreamRecord) -> float:
     )
 
 
+_LEARNED: Final = "Learned S" + 2 * "\N{LATIN SUBSCRIPT SMALL LETTER J}"
+
 MEASURES: Final = (
     Measure(
         "average_performance", "Average performance AP", "score", "higher",
@@ -230,7 +232,7 @@ MEASURES: Final = (
         "final score in the regime that it does worst in", _worst,
     ),
     Measure(
-        "learned", "Learned S_jj", "score", "higher",
+        "learned", _LEARNED, "score", "higher",
         "score in each regime right after it was last learned, mean over the regimes: what there "
         "was to forget", _learned,
     ),

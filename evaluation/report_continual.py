@@ -32,6 +32,8 @@ __all__ = [
 
 _WORDS: Final = ("NaN", "Infinity", "-Infinity")
 """How decisions write numbers that JSON does not know."""
+_SHORT: Final = {"average_performance": "Performance AP", "conflict": "Conflict"}
+"""Labels of tiles, where the measure's does not fit into a line."""
 _MOST_SEEDS: Final = 5
 """Seeds whose figures have a column of their own."""
 
@@ -172,7 +174,7 @@ def _tiles(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, str]]:
         "degradation": "of that, in earlier regimes",
         "conflict": "a specialist in another regime",
         "worst_regime": "at the end",
-        "recovery": "of the first learning's steps",
+        "recovery": "of the first learning\N{RIGHT SINGLE QUOTATION MARK}s steps",
     }
     tiles = []
     for measure in MEASURES:
@@ -181,7 +183,7 @@ def _tiles(found: ContinualEvaluation, scale: _Scale) -> list[dict[str, str]]:
             ends = _ends(measure, interval, scale)
             tiles.append(
                 {
-                    "label": measure.label,
+                    "label": _SHORT.get(measure.name, measure.label),
                     "value": _shown(measure, interval.estimate, scale),
                     "other": f"{ends} {told[measure.name]}".strip(),
                 }
