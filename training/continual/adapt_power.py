@@ -67,15 +67,11 @@ def _of_seed(setting: Setting, seed: int, champion: Champion) -> tuple[list[str]
         other = None
     samples, apart = {}, []
     for number, regime in enumerate(regimes):
-        scores = own[number]
-        gain_E = scores.earned_E - scores.nothing_E
-        noise_E = gain_E if other is None else scores.earned_E - other[number].earned_E
-        samples[regime.name] = Sample(
-            deviation=deviation_of(noise_E),
-            episodes=min(regime.independent, len(gain_E)),
-            gain=float(gain_E.mean()),
-        )
-        margin = samples[regime.name].margin(acceptance)
+        before = None if other is None else other[number]
+        sample = sample_of(own[number], before, regime.independent, acceptance.tolerance)
+        samples[regime.name] = sample
+        gain_E = own[number].earned_E - own[number].nothing_E
+        margin = sample.margin(acceptance)
         needed = episodes_needed(deviation_of(gain_E), margin, alpha=acceptance.alpha)
         if needed is not None:
             apart.append(f"{needed:,} in {regime.name}")
@@ -83,15 +79,40 @@ def _of_seed(setting: Setting, seed: int, champion: Champion) -> tuple[list[str]
     if other is not None and apart:
         lines.append(f"An update that changes much takes more episodes: {', '.join(apart)}.")
     taken = (
-        "the champion's own gain, more than neighbouring policies differ"
+        "the champion's own gain, which is more than neighbouring policies differ by"
         if other is None
         else "what separates the champion from the run's checkpoint before it"
     )
     lines.append(
-        f"The noise is that of {taken}; of overlapping episodes as many count as there is room for "
-        "side by side."
+        f"The noise is that of {taken}, and of the gain that the tolerance is a share of; of "
+        "overlapping episodes as many count as there is room for side by side."
     )
     return lines, check_feasible(samples, acceptance, champion.update).never
+
+
+def sample_of(
+    champion: Scores, before: Scores | None, independent: int, tolerance: float
+) -> Sample:
+    """What can be known of a regime before an update.
+
+    The tolerance is a share of a measured gain, whose noise the gate's test allows for
+    (`evaluation.acceptance_statistics.contrasts`), and so does this one.
+
+    Args:
+        champion: its scores.
+        before: those of a policy near it; None takes the champion's gain for the difference.
+        independent: how many of the episodes do not overlap.
+        tolerance: share of the gain that may be lost.
+    """
+    gain_E = champion.earned_E - champion.nothing_E
+    difference_E = gain_E if before is None else champion.earned_E - before.earned_E
+    gain = float(gain_E.mean())
+    share = tolerance if gain > 0.0 else 0.0
+    return Sample(
+        deviation=deviation_of(difference_E + share * gain_E),
+        episodes=min(independent, len(gain_E)),
+        gain=gain,
+    )
 
 
 def _same(one: list[Scores], other: list[Scores]) -> bool:

@@ -27,8 +27,10 @@ from tests.training.continual.adaptations import (
 from training.checkpoint import CheckpointError, CheckpointStore, load
 from training.continual.adapt import adapt
 from training.continual.adapt_evaluate import evaluate_result, open_result
+from training.continual.adapt_power import sample_of
 from training.continual.adapt_request import lineage
 from training.continual.adapt_setting import prepare_adaptation
+from training.continual.phases import Scores
 from training.errors import ConfigError
 
 FIRST = 1132
@@ -240,3 +242,21 @@ def test_a_seed_that_can_never_pass_is_named(home: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"seed 1, regime before: .*--seed N adapts one seed"):
         adapt(never, into=tmp_path / "new", tell=lambda _: None)
     assert not (tmp_path / "new").exists()
+
+
+# -- what the gate can see ------------------------------------------------------------------------
+
+
+def test_the_gain_that_the_tolerance_is_a_share_of_is_noisy_too() -> None:
+    def scores(*earned: float) -> Scores:
+        return Scores(np.array(earned), np.ones(3), None)
+
+    champion, before = scores(2.0, 3.0, 4.0), scores(2.0, 4.0, 4.0)
+    found = sample_of(champion, before, 2, 0.5)
+    # Differences 0, -1, 0, and half of the gains 1, 2, 3.
+    assert found.deviation == pytest.approx(np.std([0.5, 0.0, 1.5], ddof=1))
+    assert (found.episodes, found.gain) == (2, 2.0), "of three that overlap two are independent"
+    assert sample_of(champion, None, 9, 0.5).deviation == pytest.approx(1.5)
+    losing = sample_of(scores(0.0, 1.0, 0.0), scores(0.0, 1.0, 1.0), 9, 0.5)
+    assert losing.deviation == pytest.approx(np.std([0.0, 0.0, -1.0], ddof=1)), "no share of a loss"
+    assert losing.episodes == 3
