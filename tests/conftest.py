@@ -4,6 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before anything loads OpenMP: the suite takes every core by processes (`-n 2`), and threads of
+# theirs would only wait for each other. Runs that tests start set their own numbers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 

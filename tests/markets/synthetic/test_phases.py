@@ -231,7 +231,7 @@ class TestValues:
 
     @pytest.mark.parametrize(("market", "regime"), [(OrnsteinUhlenbeck, 1), (RegimeGBM, 1)])
     def test_certainty_makes_hidden_regimes_known(self, market: Market, regime: int) -> None:
-        phase = pure(market(), regime).informed()
+        phase = pure(market(discount=0.95), regime).informed()
         known, belief = phase.oracle("known").value, phase.oracle("belief").value
         assert belief == pytest.approx(known, rel=2e-3)
 
