@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evaluation.bootstrap import Interval
 from evaluation.continual_figures import seed_interval
+from evaluation.continual_record import StreamRecord
 from evaluation.continual_result import ContinualEvaluation
 from evaluation.drawing import COLOURS, bare
 from evaluation.optimality_statistics import iqm
@@ -102,7 +103,7 @@ def matrix_figure(found: ContinualEvaluation) -> Figure:
 
 def curves_figure(found: ContinualEvaluation) -> Figure:
     """A panel for each regime: its score over the steps of the stream; its own phases shaded."""
-    regimes, borders = len(found.regimes), (0, *found.records[0].borders)
+    regimes, borders = len(found.regimes), _borders(found)
     step_P, score_KPJ = _curves(found)
     factor, prefix = (1.0, "") if found.optimal else scale_of(score_KPJ)
     height = 1.45 * regimes + 0.95
@@ -174,9 +175,11 @@ def retention_figure(found: ContinualEvaluation) -> Figure:
 
 def plasticity_figure(found: ContinualEvaluation) -> Figure:
     """A panel for each figure of plasticity over the steps of the stream, with phase borders."""
-    borders = (0, *found.records[0].borders)
+    borders = _borders(found)
     looked = [record for record in found.records if len(record.plasticity_step_Q)]
-    step_P, value_KPF = _aligned([(r.plasticity_step_Q, r.plasticity_QF) for r in looked])
+    step_P, value_KPF = _aligned(
+        [_placed(r, r.plasticity_step_Q, r.plasticity_QF, borders) for r in looked]
+    )
     height = 3.6
     figure = Figure(figsize=(_WIDTH, height))
     panels = figure.subplots(len(_PLASTICITY), 1, sharex=True, squeeze=False)[:, 0]
@@ -211,7 +214,36 @@ def _write(axes: Axes, column: int, row: int, cell: Interval, factor: float, *, 
 
 def _curves(found: ContinualEvaluation) -> tuple[Array, Array]:
     drawn = [record for record in found.records if len(record.curve_step_P)]
-    return _aligned([(record.curve_step_P, record.curve_PJ) for record in drawn])
+    borders = _borders(found)
+    return _aligned([_placed(r, r.curve_step_P, r.curve_PJ, borders) for r in drawn])
+
+
+def _borders(found: ContinualEvaluation) -> tuple[int, ...]:
+    """Where phases begin and the last one ends on the axis of steps, for all seeds alike.
+
+    A gate may end a phase early. It is as wide as in the seed that took most steps, and as the
+    widest of all where none took any.
+    """
+    steps_KI = np.array([record.phase_steps for record in found.records])
+    most_I = steps_KI.max(axis=0)
+    ends_I = np.cumsum(np.where(most_I > 0, most_I, max(int(most_I.max()), 1)))
+    return (0, *(int(end) for end in ends_I))
+
+
+def _placed(
+    record: StreamRecord, step_P: Array, value_PX: Array, borders: Sequence[int]
+) -> tuple[Array, Array]:
+    """A seed's curves on the common axis: from the end of a phase on the last policy stands."""
+    own = (0, *record.borders)
+    places = {(0.0, 0.0)} if step_P[0] == 0.0 else set()
+    for phase in range(len(record.order)):
+        start, end = own[phase], own[phase + 1]
+        inside = step_P[(step_P > start) & (step_P <= end)]
+        places |= {(borders[phase] + float(step) - start, float(step)) for step in inside}
+        if end >= step_P[0]:
+            places.add((float(borders[phase + 1]), float(end)))
+    at, steps = np.array(sorted(places)).T
+    return at, np.stack([np.interp(steps, step_P, column) for column in value_PX.T], axis=1)
 
 
 def _aligned(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -184,6 +184,44 @@ def test_plasticity_has_a_panel_for_each_figure(found: ContinualEvaluation) -> N
     assert "Whether the networks can still learn" in page
 
 
+def test_phases_that_a_gate_has_ended_keep_their_place() -> None:
+    """One seed takes no step in phase 1 and half of phase 2, the other takes all but phase 2's."""
+    whole = record(0)
+    first = replace(
+        whole,
+        order=(0, 1, 2),
+        ratio_IJ=whole.ratio_IJ[:3],
+        stored_floats=(0, 0, 0),
+        phase_steps=(1000, 0, 500),
+        curve_step_P=np.array([0.0, 1000.0, 1500.0]),
+        curve_PJ=np.array([[0.0] * 3, [0.5] * 3, [1.0] * 3]),
+    )
+    second = replace(
+        first,
+        seed=1,
+        phase_steps=(1000, 1000, 0),
+        curve_step_P=np.array([0.0, 1000.0, 1500.0, 2000.0]),
+        curve_PJ=np.array([[0.0] * 3, [0.5] * 3, [0.7] * 3, [0.9] * 3]),
+    )
+    with style():
+        axes = curves_figure(ContinualEvaluation(records=(first, second), config=CONFIG)).axes
+    drawn = next(line for line in axes[0].lines if line.get_color() == COLOURS["blue"])
+    steps, scores = (np.asarray(each, np.float64) for each in drawn.get_data())
+    curve = dict(zip(steps.tolist(), scores.tolist(), strict=True))
+    assert curve == pytest.approx({0: 0.0, 1000: 0.5, 1500: 0.6, 2000: 0.7, 2500: 0.95})
+    assert axes[0].get_xlim() == (0.0, 2500.0)
+    spans = [(p.get_x(), p.get_width()) for each in axes for p in each.patches]  # type: ignore[attr-defined]
+    assert spans == [(0, 1000), (1000, 1000), (2000, 500)]
+    idle = replace(
+        first, phase_steps=(1000, 0, 0), curve_step_P=np.array([0.0, 1000.0]),
+        curve_PJ=first.curve_PJ[:2],
+    )  # fmt: skip
+    with style():
+        axes = curves_figure(ContinualEvaluation(records=(idle,), config=CONFIG)).axes
+    named = [text.xy[0] for text in axes[0].texts]  # type: ignore[attr-defined]
+    assert named == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+
+
 def test_weights_that_were_not_finite_leave_a_gap(found: ContinualEvaluation) -> None:
     record = looked_at(found.records[0])
     values = record.plasticity_QF.copy()

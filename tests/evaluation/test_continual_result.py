@@ -100,6 +100,22 @@ def test_without_an_optimum_nothing_is_missed() -> None:
     assert found["degradation"] == pytest.approx(figures_of(record())["degradation"])
 
 
+def test_figures_are_of_the_regimes_that_are_learned() -> None:
+    scores = record(spread=0.0).ratio_IJ.copy()
+    scores[:, 2] = -9.0
+    found = figures_of(replace(record(), order=(0, 1) * 3, ratio_IJ=scores))
+    assert found["worst_regime"] == pytest.approx(scores[-1, :2].min())
+    assert found["average_performance"] == pytest.approx(scores[-1, :2].mean())
+
+
+def test_without_an_optimum_there_is_no_forward_transfer() -> None:
+    """Areas are held against the optimum's."""
+    found = figures_of(referred(gains()))
+    assert math.isnan(found["forward_transfer"])
+    assert math.isfinite(found["intransigence"])
+    assert math.isfinite(figures_of(referred(record()))["forward_transfer"])
+
+
 def test_learning_all_at_once_counts_every_regime() -> None:
     found = figures_of(joint())
     assert found["average_performance"] == pytest.approx(0.8)

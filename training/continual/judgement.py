@@ -76,7 +76,7 @@ def read_streams(config: TrainConfig, plan: Plan, folder: Path) -> tuple[StreamR
     """
     steps = config.schedule.total_steps
     if config.continual is not None and config.continual.joint:
-        steps, plan = steps * len(plan.phases), plan.joint()
+        plan = plan.joint()
     records = []
     for seed in range(config.seed, config.seed + config.seeds):
         path = folder / f"seed-{seed}"
@@ -219,6 +219,7 @@ def _setting(config: TrainConfig, plan: Plan) -> str:
     market = "recorded data" if config.market is None else config.market.world.kind
     kinds = [remedy.kind.replace("_", " ") for remedy in config.continual.remedies]
     how = "all phases at once" if config.continual.joint else " + ".join(kinds) or "fine-tuning"
+    how += ", gated" if config.continual.gate is not None else ""
     told = "is told the regime" if plan.known else "is not told the regime"
     agent = config.agent.kind
     return f"{market.replace('_', ' ')}, agent {agent}, {how}, the agent {told}"
