@@ -145,7 +145,7 @@ def judge(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Decisions of the gate on many updates at once, as `evaluation.acceptance.decide` makes them.
 
-    Doing nothing earns 0.
+    Doing nothing earns 0. Risk is not looked at (`experiments.acceptance.risk`).
 
     Returns:
         Whether each update is accepted, and whether it were without the golden policies.

@@ -11,6 +11,7 @@ import pytest
 
 from evaluation.acceptance import AcceptanceConfig, Played, decide
 from experiments.acceptance.law import Pool
+from experiments.acceptance.risk import rates
 from experiments.acceptance.run import Condition, run
 from experiments.acceptance.simulate import drifts, harmless, judge, loses, simulate
 
@@ -73,7 +74,7 @@ def test_a_slow_decline_is_stopped_by_the_golden_policies(pool: Pool) -> None:
 
 def test_simulated_decisions_are_those_of_the_gate(pool: Pool) -> None:
     rng = np.random.default_rng(3)
-    config = AcceptanceConfig(episodes=40, resamples=2000)
+    config = AcceptanceConfig(episodes=40, resamples=2000, risk="none")
     index_SRE = rng.integers(0, 600, size=(12, 3, 40))
     regime_R1 = np.arange(3)[:, None]
     champion_SRE, candidate_SRE, golden_SRE = (
@@ -106,3 +107,11 @@ def test_a_condition_of_the_record_can_be_run(pool: Pool) -> None:
     assert len(row["accepted"]) == len(row["alone"]) == 2
     assert all(0 <= count <= 3 for count in row["accepted"])
     assert row == run(condition, pool, sequences=3)
+
+
+def test_risk_rejects_wider_tails_and_nothing_else(pool: Pool) -> None:
+    config = AcceptanceConfig(episodes=128, resamples=2000, spending="none")
+    alike, wider = (rates(pool, width, config, updates=20) for width in (1.0, 1.4))
+    assert alike.risk == 0
+    assert wider.risk == wider.either == 20
+    assert alike.mean == alike.either <= 2
