@@ -29,6 +29,7 @@ from markets.times import TimeError, show, to_ns
 from meta_controller.policy import HierarchicalPolicy
 from training.agents import build_learner, policy_of
 from training.config import TrainConfig
+from training.continual.adapt_request import require_training
 from training.errors import ConfigError
 from training.explain_words import Controls
 from training.learning import checkpoints, choose, chosen, saved_fits
@@ -128,6 +129,7 @@ def explain(
         ManifestError: the data is not the one that the run was trained on.
         CheckpointError: the agent was not trained to a checkpoint.
     """
+    require_training(folder)
     config = TrainConfig.from_yaml(folder / "config.yaml")
     agent = config.agent
     if not isinstance(agent, OptionAgentConfig):

@@ -20,6 +20,7 @@ from meta_controller.hierarchy import OptionActorCritic
 from meta_controller.policy import HierarchicalPolicy
 from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.config import AgentConfig, TrainConfig
+from training.continual.adapt_request import require_training
 from training.errors import ConfigError
 from training.sb3.option_config import OptionAgentConfig
 from training.sb3.option_policy import blend_kind
@@ -50,6 +51,7 @@ def frozen_option(option: FrozenOption, task: Task, where: str, injected: Inject
     """
     folder = Path(option.run)
     try:
+        require_training(folder)
         config = TrainConfig.from_yaml(folder / "config.yaml")
         snapshot = load(_chosen(config, folder, option.seed))
         seen = task.seen_by(config, snapshot.files)

@@ -150,7 +150,8 @@ def _learn(setting: Setting, request: Request, folder: Path, lines: tuple[str, .
             resume_step=0 if again else None,
         )
         with tracker:
-            train_streams(config, plan, setting.task, tracker, stop)
+            old = len(plan.phases) - 1
+            train_streams(config, plan, setting.task, tracker, stop, adopted=old)
             if stop.signal is not None:
                 raise Interrupted(f"{stop.signal.name}; go on with: {request.command(folder)}")
             verdict = conclude(setting, folder, lines)

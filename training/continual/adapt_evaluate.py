@@ -24,10 +24,10 @@ from training.agents import policy_of
 from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
 from training.commands.output import columns
 from training.config import TrainConfig
+from training.continual.adapt_champion import champion_of
 from training.continual.adapt_request import DECISION, lineage
 from training.continual.adapt_setting import (
     Setting,
-    champion_of,
     join,
     learner,
     parts_of,

@@ -14,7 +14,8 @@ from evaluation.acceptance_power import (
 )
 from training.agents import policy_of
 from training.checkpoint import Snapshot
-from training.continual.adapt_setting import Champion, Setting, learner, regimes_of
+from training.continual.adapt_champion import Champion
+from training.continual.adapt_setting import Setting, learner, regimes_of
 from training.continual.phases import Scores
 
 

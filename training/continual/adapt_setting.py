@@ -21,8 +21,9 @@ from markets.sources.protocol import Dataset
 from markets.splits import Rows
 from regimes.config import RegimeConfig
 from training.agents import build_learner
-from training.checkpoint import CheckpointError, CheckpointStore, Snapshot, load
+from training.checkpoint import CheckpointError
 from training.config import TrainConfig
+from training.continual.adapt_champion import Champion, champion_of, require_phase
 from training.continual.adapt_request import Lineage, Request, is_result, lineage
 from training.continual.config import CalendarPhases, ContinualConfig, GateConfig
 from training.continual.data_phases import DataRegime, Stretch, cut, gap_between, lacks
@@ -30,10 +31,7 @@ from training.continual.job import open_stream
 from training.continual.new_bars import grown, new_data, pause
 from training.continual.phases import Phase, Plan, open_plan
 from training.continual.states import function_of
-from training.continual.stream import SCORES
-from training.continual.updates import read_decisions
 from training.errors import ConfigError
-from training.learning import checkpoints, chosen
 from training.own_modules import import_own
 from training.preparation import Prepared, assemble
 from training.regime_block import REGIMES, regime_block
@@ -45,20 +43,6 @@ from training.tasks.task import PROVENANCE
 
 _SHARE = 10
 """The run's steps are this many times those of an adaptation, where none are given."""
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The agent that a seed goes on from."""
-
-    snapshot: Snapshot
-    """What the run has left."""
-    source: Path
-    """Where it comes from."""
-    before: Snapshot | None
-    """An earlier checkpoint of the run, which tells how much neighbouring policies differ."""
-    update: int
-    """Number of the next update: the error rate is spent over all, the run's own included."""
 
 
 @dataclass(frozen=True)
@@ -152,69 +136,6 @@ def _seeds(request: Request, config: TrainConfig) -> range:
     return range(request.seed, request.seed + 1)
 
 
-def champion_of(run: Path, config: TrainConfig, seed: int) -> Champion:
-    """The agent of a seed to go on from.
-
-    Args:
-        run: its folder.
-        config: of the run.
-        seed: of the agent.
-
-    Raises:
-        CheckpointError: there is no complete checkpoint, or a damaged one.
-    """
-    folder = run / f"seed-{seed}"
-    if is_result(run):
-        source, before = _of_result(run, seed), _previous(folder)
-    elif config.continual is None:
-        store = checkpoints(config, folder)
-        store.require_complete()
-        source = chosen(config, store)
-        others = [path for path in store.steps().values() if path != source]
-        before = others[-1] if others else None
-    else:
-        source, before = _of_stream(run, seed), _previous(folder)
-    return Champion(
-        load(source),
-        source,
-        None if before is None else load(before),
-        update=1 + sum(map(len, map(read_decisions, folder.glob("phase-*")))),
-    )
-
-
-def result_store(result: Path, seed: int) -> CheckpointStore:
-    """Where a result keeps the accepted agent of a seed, or the old one."""
-    return CheckpointStore(result / f"seed-{seed}" / "checkpoint", keep_last=1)
-
-
-def _of_result(run: Path, seed: int) -> Path:
-    store = result_store(run, seed)
-    store.require_complete()
-    path = store.latest()
-    if path is None:
-        raise CheckpointError(f"{store.folder}: expected a complete checkpoint, found none")
-    return path
-
-
-def _of_stream(run: Path, seed: int) -> Path:
-    """What the last phase of a stream that is over has left."""
-    folders = sorted(path.parent for path in (run / f"seed-{seed}").glob(f"phase-*/{SCORES}"))
-    store = CheckpointStore(folders[-1] / "accepted") if folders else None
-    if store is not None:
-        store.require_complete()
-    source = None if store is None else store.latest()
-    if source is None:
-        raise CheckpointError(_unfinished(run / f"seed-{seed}", run))
-    return source
-
-
-def _unfinished(where: Path, run: Path) -> str:
-    return (
-        f"{where}: expected a stream whose phases are all over, found one that is not; go on with "
-        f"it: perennial train resume={run}"
-    )
-
-
 def _require_over(setting: Setting, request: Request, origin: TrainConfig) -> None:
     """Refuse a stream that was interrupted: its later phases would be skipped.
 
@@ -225,15 +146,7 @@ def _require_over(setting: Setting, request: Request, origin: TrainConfig) -> No
         return
     for seed in setting.champions:
         for phase in setting.plan.phases[:-1]:
-            folder = request.run / f"seed-{seed}" / f"phase-{phase.number:02d}"
-            if not (folder / SCORES).exists():
-                raise CheckpointError(_unfinished(folder, request.run))
-
-
-def _previous(folder: Path) -> Path | None:
-    """What the phase before the last one has left, if there is one."""
-    over = sorted(path.parent for path in folder.glob(f"phase-*/{SCORES}"))
-    return CheckpointStore(over[-2] / "accepted").latest() if len(over) > 1 else None
+            require_phase(request.run, seed, phase.number)
 
 
 # -- bars -----------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from evaluation.acceptance import Decision
 from markets.atomic import write_whole
 from training.checkpoint import Snapshot
 from training.commands.output import columns
+from training.continual.adapt_champion import result_store
 from training.continual.adapt_request import DECISION, VERDICT
-from training.continual.adapt_setting import Setting, result_store
+from training.continual.adapt_setting import Setting
 from training.continual.champions import extras
 from training.continual.job import open_stream
 from training.continual.updates import REGISTRY, read_decisions

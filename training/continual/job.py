@@ -55,6 +55,8 @@ def train_streams(
     tracker: RunTracker,
     stop: StopRequest,
     references: Sequence[Reference] = (),
+    *,
+    adopted: int = 0,
 ) -> None:
     """Take every seed through all phases, one seed after the other; returns early on a stop.
 
@@ -65,8 +67,10 @@ def train_streams(
         tracker: of the run; each seed is a run within it, and each phase one within that.
         stop: asks to end at the next update.
         references: what every seed's stream is held against; learned after it.
+        adopted: how many of the first phases another run has learned, which count as no steps.
     """
-    stream_steps = config.schedule.total_steps * len(plan.phases)
+    skipped = config.schedule.total_steps * adopted
+    stream_steps = config.schedule.total_steps * len(plan.phases) - skipped
     total = stream_steps + sum(reference.steps for reference in references)
     with TrainingProgress(total, seeds=config.seeds) as progress:
         for number in range(config.seeds):
@@ -80,7 +84,7 @@ def train_streams(
             with child:
                 progress.begin_seed(number + 1, seed)
                 follow = partial(_follower, root=tracker, progress=progress, stop=stop)
-                over, done = stream.run(follow(config, child)), stream_steps
+                over, done = stream.run(follow(config, child, done=-skipped)), stream_steps
                 for reference in references if over else ():
                     over = over and _learn(reference, task, seed, child, partial(follow, done=done))
                     done += reference.steps

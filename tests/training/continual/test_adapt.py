@@ -1,5 +1,6 @@
 """Learning on new bars: accepted or not, the run stays as it was, and nothing is judged unseen."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from tests.training.continual.adaptations import (
     train,
     written,
 )
+from training.checkpoint import CheckpointError, CheckpointStore, load
 from training.continual import adapt as module
 from training.continual.adapt import adapt
+from training.continual.adapt_request import Request
 from training.continual.adapt_setting import prepare_adaptation
-from training.continual.new_bars import extended, new_data
+from training.continual.new_bars import extended, new_data, pause
 from training.errors import ConfigError
 
 
@@ -79,7 +82,7 @@ def test_an_update_that_does_no_harm_is_accepted_and_the_run_stays(
 def test_an_interrupted_adaptation_goes_on_to_the_same_bits(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     whole = adapt(request(run), into=tmp_path / "whole", tell=lambda _: None)
@@ -94,7 +97,7 @@ def test_an_interrupted_adaptation_goes_on_to_the_same_bits(
 
 
 def test_an_update_that_cannot_be_shown_harmless_leaves_the_old_agent(
-    run: Path, tmp_path: Path
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = list[str]()
     strict = request(run, floor="1e-12", alpha="1e-6", tolerance="0")
@@ -103,6 +106,7 @@ def test_an_update_that_cannot_be_shown_harmless_leaves_the_old_agent(
     assert not decision["accepted"]
     assert len(decision["decisions"]) == 3, "two further attempts"
     assert all("not ruled out" in " ".join(reasons) for reasons in decision["reasons"])
+    assert "seed 0, 1,024 of 1,024 steps (100%)" in capsys.readouterr().err, "of the new phase"
     assert same(kept(folder), left(run))
     assert all(torch.equal(kept(folder).optimizer[k], v) for k, v in left(run).optimizer.items())
     assert f"Rejected: the agent of {run}/seed-0/checkpoints/step-" in told[2]
@@ -136,6 +140,7 @@ def test_a_stream_of_options_goes_on_with_its_phases_and_its_error_rate(
     )
     setting = prepare_adaptation(request(run))
     assert [regime.name for regime in setting.plan.regimes] == ["a", "b", "since 2023-07-03"]
+    refused_where_it_is_not_over(run, tmp_path / "copy")
     assert setting.champions[0].update == 3, "one update of each phase came before"
     new = tmp_path / "new"
     words = ["adapt", str(run), "--data", "aapl_adjusted", "--steps", "1024", "--into", str(new)]
@@ -145,6 +150,22 @@ def test_a_stream_of_options_goes_on_with_its_phases_and_its_error_rate(
     found = {row["regime"] for row in decision["decisions"][0]["evidence"]}
     assert found == {"a", "b", "since 2023-07-03"}
     assert decision["from"].endswith("phase-01/accepted/step-000001024")
+
+
+def refused_where_it_is_not_over(run: Path, copy: Path) -> None:
+    shutil.copytree(run, copy)
+    phase = copy / "seed-0" / "phase-01"
+    scores = (phase / "scores.json").read_text()
+    (phase / "scores.json").unlink()
+    with pytest.raises(CheckpointError, match=r"phase-01: .* phases are all over.*train resume="):
+        prepare_adaptation(request(copy))
+    (phase / "scores.json").write_text(scores)
+    store = CheckpointStore(phase / "accepted")
+    snapshot = load(store.steps()[1024])
+    foreign = {"ewc/anchor": torch.zeros(1)}
+    store.save(1024, replace(snapshot, continual=foreign))
+    with pytest.raises(CheckpointError, match=r"accepted/step-000001024: continual\.safetensors: "):
+        prepare_adaptation(request(copy))
 
 
 # -- new bars -------------------------------------------------------------------------------------
@@ -188,6 +209,17 @@ def test_new_bars_that_do_not_extend_the_run_are_refused(bars: Dataset) -> None:
     refused(dataset(shifted, "split"), "expected bars at the times of the run's")
 
 
+def test_a_long_pause_before_the_new_bars_is_told(bars: Dataset) -> None:
+    whole = bars.bars
+    assert pause(whole, 1000) is None, "a weekend at most"
+    parts = [whole.rows(0, 1000), whole.rows(1100, whole.num_bars)]
+    joined = extended(dataset(parts[0], "split"), dataset(parts[1], "split"))
+    assert joined.num_bars == whole.num_bars - 100
+    told = pause(joined, 1000)
+    assert told is not None
+    assert told.startswith("no bars between 2022-12-19 and 2023-05-16, the longest pause by far")
+
+
 def test_a_symbol_without_new_bars_is_refused() -> None:
     both = load_dataset(parse_config({"dataset": "us_stocks", "symbols": ["AAPL", "IBM"]}))
     fields = {
@@ -206,6 +238,7 @@ def test_a_symbol_without_new_bars_is_refused() -> None:
         ({"data": "nowhere"}, r"expected a file, a folder, or one of aapl_adjusted, .*'nowhere'"),
         ({"seed": 7}, r"--seed: expected one of the run's, 0 \.\. 0, found 7"),
         ({"holdout": 0.0}, "--holdout: expected a share"),
+        ({"steps": 0}, "--steps: expected 1 or more, found 0"),
         ({"holdout": 0.01}, r"--data: expected at least 22 new bars .* found 368 and 4 of 377"),
         ({"episode": 170}, r"split\.validation: expected at least 172 bars .* found 165"),
         ({"gate": {"tolerance": "2"}}, r"--gate\.tolerance: .*less than 1.*found '2'"),
@@ -214,6 +247,31 @@ def test_a_symbol_without_new_bars_is_refused() -> None:
 def test_what_cannot_be_asked_is_told(change: dict[str, object], message: str, run: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         prepare_adaptation(replace(request(run), **change))  # type: ignore[arg-type]
+
+
+def test_runs_that_are_not_over_are_refused(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    last = copy / "seed-0" / "checkpoints" / "step-000002048"
+    (last / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="expected a complete checkpoint, found a truncated"):
+        prepare_adaptation(request(copy))
+    shutil.rmtree(last)
+    with pytest.raises(CheckpointError, match="finished training of 2,048 steps, found 1,024; go"):
+        prepare_adaptation(request(copy))
+
+
+def test_what_was_asked_is_read_again_and_can_be_asked_again(tmp_path: Path) -> None:
+    asked = Request(
+        run=tmp_path, data="us_stocks", steps=5, seed=2, holdout=0.25, gate={"floor": "0.1"}
+    )
+    (tmp_path / "adapt.json").write_text(asked.to_json())
+    assert Request.read(tmp_path) == asked
+    words = "--data us_stocks --steps 5 --seed 2 --holdout 0.25 --gate.floor 0.1 --into into"
+    assert asked.command(Path("into")) == f"perennial adapt {tmp_path} {words}"
+    (tmp_path / "new.csv").touch()
+    near = Request(run=tmp_path, data=str(tmp_path / "." / "new.csv"))
+    assert near.words() == [str(tmp_path), "--data", str(tmp_path / "new.csv")]
 
 
 def test_features_that_are_not_finite_are_refused(
