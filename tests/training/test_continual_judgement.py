@@ -12,7 +12,7 @@ from omegaconf import OmegaConf, open_dict
 
 from training.checkpoint import CheckpointError
 from training.config import TrainConfig
-from training.continual.judgement import judge_streams, read_streams
+from training.continual.judgement import _setting, judge_streams, read_streams
 from training.continual.phases import Plan, open_plan
 from training.tasks.choice import open_task
 from training.tracking.journal import Journal
@@ -258,6 +258,21 @@ def test_damaged_scores_are_named(config: TrainConfig, plan: Plan, folder: Path)
         path.write_text(text)
         with pytest.raises(CheckpointError, match=words):
             read_streams(config, plan, folder)
+
+
+@pytest.mark.parametrize(
+    ("continual", "words"),
+    [
+        ({}, "fine-tuning, the agent"),
+        ({"remedies": [{"kind": "online_ewc"}, {"kind": "l2"}]}, "online ewc + l2, the agent"),
+        ({"gate": {}}, "fine-tuning, gated, the agent"),
+        ({"joint": True}, "all phases at once, the agent"),
+    ],
+)
+def test_the_page_says_how_it_was_learned(
+    plan: Plan, continual: dict[str, object], words: str
+) -> None:
+    assert f"agent flat, {words} is told the regime" in _setting(configuration(**continual), plan)
 
 
 def test_the_judgement_is_written_into_the_run(
