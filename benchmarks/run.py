@@ -2,7 +2,7 @@
 
     make bench                                   everything (about 40 minutes)
     make bench ARGS="--only environment"         one of: environment, streams, training, features,
-                                                 regimes, options, main_job
+                                                 regimes, options, continual, main_job
     make bench ARGS=--quick                      several minutes: does it work here? (no records)
     python -m benchmarks.run --tables            only rewrite the page from the recorded JSON
 
@@ -31,6 +31,7 @@ QUICK = {
     "features": ("--rounds", "1"),
     "regimes": ("--rounds", "1"),
     "options": ("--rounds", "1", "--steps", "10000", "--seconds", "0.1"),
+    "continual": ("--rounds", "1", "--steps", "10000"),
     "main_job": ("--rounds", "1", "debug=tiny"),
 }
 """Arguments that make a benchmark short and its figures meaningless."""

@@ -22,6 +22,7 @@ TITLES = {
     "features": "Features",
     "regimes": "Regime detectors",
     "options": "Agents made of options",
+    "continual": "Remedies against forgetting",
     "main_job": "The whole default `perennial train`",
 }
 NOTES = {
@@ -56,6 +57,13 @@ NOTES = {
         "the filter's (`signals`); one torch thread. `over flat`: a multiple of the flat agent's "
         "in the same round, in which both take rollouts in turn. `act`: the policy that "
         "evaluation plays; `predict`: Stable-Baselines3's call."
+    ),
+    "continual": (
+        "Shares of the processor time of a phase of 300,000 steps of the same agent in the same "
+        "round, one torch thread. `end of a phase`: consolidation on 2,048 states; `gradient "
+        "steps`: what they take longer in the next phase; `memory`: numbers kept after one phase, "
+        "for each of the policy's. While it looks at gradients of single states, a remedy holds "
+        "16 MiB more at most."
     ),
     "main_job": (
         "Without installation. `empty cache`: the first run on a machine, which compiles the "
@@ -135,6 +143,7 @@ def _sections(name: str, record: Record) -> list[str]:
         "features": lambda found: [_spreads(found["figures"])],
         "regimes": lambda found: [_spreads(found["figures"])],
         "options": lambda found: [_spreads(found["figures"])],
+        "continual": lambda found: [_spreads(found["figures"])],
         "main_job": _main_job,
     }
     parts = [*bodies[name](record)]

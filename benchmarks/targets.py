@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import options
+from benchmarks import continual, options
 from benchmarks.cases import LANES, STREAMS, copying_name, name_of, stream_name, torchtrade_name
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -147,6 +147,15 @@ def option_targets() -> list[Target]:
     return table
 
 
+def continual_targets() -> list[Target]:
+    """Fisher information is cheap beside the phase that it is taken of."""
+    return [
+        Target(name, name, 0.02, "of a phase", at_most=True)
+        for agent in continual.AGENTS
+        for name in (continual.share_name(agent, "ewc", "end"),)
+    ]
+
+
 def main_job_targets() -> list[Target]:
     """The default `perennial train`."""
     return [
@@ -163,6 +172,7 @@ TARGETS = {
     "features": feature_targets,
     "regimes": regime_targets,
     "options": option_targets,
+    "continual": continual_targets,
     "main_job": main_job_targets,
 }
 """Targets of each benchmark."""

@@ -32,7 +32,7 @@ class EWCConfig(_Anchored):
 
     kind: Literal["ewc"] = "ewc"
     """Discriminator."""
-    states: Count = 4096
+    states: Count = 2048
     """States of a phase that its Fisher information is taken of, at most."""
 
 
@@ -42,7 +42,7 @@ class OnlineEWCConfig(_Anchored):
 
     kind: Literal["online_ewc"] = "online_ewc"
     """Discriminator."""
-    states: Count = 4096
+    states: Count = 2048
     """States of a phase that its Fisher information is taken of, at most."""
     decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
     """gamma in F <- gamma F + F_i."""
@@ -62,7 +62,7 @@ class MASConfig(_Anchored):
 
     kind: Literal["mas"] = "mas"
     """Discriminator."""
-    states: Count = 4096
+    states: Count = 2048
     """States of a phase that importance is taken of, at most."""
 
 

@@ -1,7 +1,7 @@
 """The streams that are compared: problems, networks, and what protects earlier phases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 _KNOWN = ("market=garleanu_pedersen",)
@@ -79,6 +79,8 @@ class Arm:
     """Learn all regimes at once, for as many steps as the whole stream."""
     words: tuple[str, ...] = ()
     """Further words of the command line."""
+    stream: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of `continual`."""
 
 
 _CLONING = {"kind": "cloning", "strength": 0.3}
@@ -94,7 +96,8 @@ def anchored(strength: float, *protect: str, kind: str = "ewc") -> Mapping[str, 
         protect: parts of the network; none = all.
         kind: of the remedy.
     """
-    return {"kind": kind, "strength": strength, "protect": list(protect or ("all",))}
+    found = {"kind": kind, "strength": strength, "protect": list(protect or ("all",))}
+    return found | ({"states": 4096} if kind in ("ewc", "online_ewc", "mas") else {})
 
 
 ARMS: Final[Mapping[str, Arm]] = {
@@ -127,21 +130,29 @@ ARMS: Final[Mapping[str, Arm]] = {
 """By name."""
 KNOWN_ONLY: Final = ("flat, PackNet",)
 """Arms that must be told which regime they are in when they are judged."""
-CORE: Final = (
-    "flat, fine-tuning",
-    "flat, EWC",
-    "flat, cloning",
-    "flat, rehearsal",
-    "heads, EWC at 0",
-    "heads, EWC of the trunk",
-    "heads, rehearsal",
-    "heads, rehearsal + EWC of the trunk",
-    "heads, rehearsal + EWC + cloning",
-    "experts, fine-tuning",
-    "flat, joint",
-    "heads, joint",
-)
-"""Arms that decide what was asked, with the most seeds."""
+CORE: Final[Mapping[str, tuple[str, ...]]] = {
+    "gp known": (
+        "flat, fine-tuning",
+        "flat, EWC",
+        "flat, cloning",
+        "heads, EWC at 0",
+        "heads, EWC of the trunk",
+        "heads, rehearsal + EWC + cloning",
+        "experts, fine-tuning",
+        "heads, joint",
+    ),
+    "gp mixed": (
+        "flat, fine-tuning",
+        "heads, EWC at 0",
+        "heads, EWC of the trunk",
+        "heads, rehearsal",
+        "heads, rehearsal + EWC of the trunk",
+        "heads, rehearsal + EWC + cloning",
+        "experts, fine-tuning",
+        "heads, joint",
+    ),
+}
+"""Arms that decide what was asked, with the most seeds, by problem."""
 FURTHER: Final = (
     "flat, fine-tuning",
     "flat, EWC",
@@ -189,13 +200,14 @@ def continual(problem: str, arm: Arm) -> dict[str, Any]:
         "remedies": [dict(remedy) for remedy in arm.remedies],
         "joint": arm.joint,
         "curve_episodes": 32,
+        **arm.stream,
     }
 
 
 def wanted(problem: str, arm: str) -> int:
     """How many seeds an arm has on a problem; none where it makes no sense, or is not asked for."""
-    if problem in ("gp known", "gp mixed"):
-        if arm in CORE:
+    if problem in CORE:
+        if arm in CORE[problem]:
             return SEEDS
         return 0 if arm in KNOWN_ONLY and problem in MIXED else FEW
     if arm not in FURTHER or (problem in GATED and (ARMS[arm].joint or arm == "heads, EWC at 0")):

@@ -119,7 +119,7 @@ def main() -> None:
         {"problem": problem, "arm": arm, "steps": given.steps or STEPS[problem], "seed": seed}
         for seed in seeds_of(given)
         for problem in given.problem or PROBLEMS
-        for arm in given.arm or (CORE if given.core else ARMS)
+        for arm in given.arm or (CORE.get(problem, ()) if given.core else ARMS)
         if given.seed or seed < wanted(problem, arm)
     ]
     for key in journal.missing(keys, given.worker):

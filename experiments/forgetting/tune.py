@@ -81,6 +81,18 @@ CANDIDATES: Final[Mapping[str, Mapping[str, Mapping[str, Arm]]]] = {
             )
             for share, strength, c in ((0.5, 10.0, 0.3), (0.67, 10.0, 0.1), (0.67, 10.0, 1.0))
         },
+        "heads, rehearsal + EWC + cloning, resets": {
+            name: Arm(
+                "heads",
+                (_rehearsal(0.67), anchored(10.0, "trunk"), _cloning(0.1, 0.8)),
+                stream=stream,
+            )
+            for name, stream in {
+                "noise kept": {"reset_noise": False},
+                "optimiser kept": {"reset_optimizer": False},
+                "both kept": {"reset_noise": False, "reset_optimizer": False},
+            }.items()
+        },
         "heads, joint": {
             name: Arm("heads", joint=True, words=words)
             for name, words in {

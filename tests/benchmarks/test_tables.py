@@ -181,7 +181,7 @@ def test_targets_and_rivals_name_figures_that_are_measured() -> None:
         "options": set(options.training(1, 1)) | set(options.inference(1, 0.0)),
         "main_job": {f"{c} cache: {f}" for c in CACHES for f in ("wall", "cpu", *PHASES)},
     }
-    for name in ("features", "regimes"):
+    for name in ("features", "regimes", "continual"):
         measured[name] = set(json.loads((RESULTS / f"{name}.json").read_text())["figures"])
     for name, targets in TARGETS.items():
         wanted = {t.figure for t in targets()} | {t.over for t in targets() if t.over}
