@@ -97,9 +97,10 @@ def test_the_first_phase_is_an_ordinary_training(tmp_path: Path) -> None:
     assert_same_snapshot(load(plain), stream.accepted(stream.plan.phases[0]))
 
 
-def test_curves_are_drawn_on_other_episodes_than_tables(
-    config: TrainConfig, tmp_path: Path
-) -> None:
+def test_curves_are_drawn_on_other_episodes_than_tables(tmp_path: Path) -> None:
+    """As many of them: what differs is which."""
+    config = configuration(curve_episodes=8)
+    assert config.evaluation.optimality.episodes == 8
     logged = run(config, tmp_path).logged
     for number in (0, 1):
         curve = [(s, v) for n, s, v in logged if n == number and "curve/regime 0" in v]
