@@ -62,9 +62,17 @@ def record_figure(rows: Sequence[Row]) -> Figure:
     for column, series in enumerate(SERIES):
         found = streams_of(rows, series)
         rules = [row for name in RULES for row in chosen(rows, series=series, arm=name)]
-        _heat(figure.add_subplot(grid[1, column]), SERIES[series].title, found, rules)
+        heat = figure.add_subplot(grid[1, column])
+        _heat(heat, SERIES[series].title, found, rules)
+        heat.tick_params(labelleft=column == 0)  # both have the same rows
         hold = next(row for row in rules if row["arm"] == HOLD)
-        _accounts(figure.add_subplot(grid[2, column]), series, found, hold)
+        accounts = figure.add_subplot(grid[2, column])
+        _accounts(accounts, series, found, hold)
+        if column == 0:
+            handles, names = accounts.get_legend_handles_labels()
+            figure.legend(
+                handles, names, loc="outside lower center", ncols=5, frameon=False, fontsize=9
+            )
     return figure
 
 
@@ -157,9 +165,7 @@ def _accounts(axes: Axes, series: str, found: Mapping[str, Streams], hold: Row) 
     axes.yaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:g}"))
     axes.set_xlim(day_T[0], day_T[-1])
     where = "index" if series == "nasdaq" else "stocks"
-    axes.set_title(f"Apple 2019 to 2024, never seen: agents of the {where}", fontsize=9.5)
-    if series == "nasdaq":
-        axes.legend(loc="upper left", frameon=False, fontsize=8)
+    axes.set_title(f"Apple 2019 to 2024, unseen: agents of the {where}", fontsize=9.5)
     bare(axes)
 
 

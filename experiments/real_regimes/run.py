@@ -47,7 +47,7 @@ from training.signals import StopRequest
 from training.tasks.data import DataTask
 
 RESULTS = Path(__file__).with_name("results.jsonl")
-SEEDS, FEWER = 7, 5
+SEEDS, FEWER = 5, 3
 """Of the arms of the core, and of the others."""
 UNIT = 1e-5
 """Of the daily returns as they are kept: whole numbers of a tenth of a basis point."""
