@@ -182,12 +182,19 @@ class Cloning(Remedy):
             return order
         with torch.no_grad():
             belief_BR = self._function.belief(experience.states)
-        if belief_BR is None or not 0 <= regime < belief_BR.shape[1]:
-            width = 0 if belief_BR is None else belief_BR.shape[1]
+        if belief_BR is None:
             raise ValueError(
-                f"cloning.belief: expected a policy that is told of regime {regime}, found beliefs "
-                f"about {width} regimes"
+                f"cloning.belief: expected a policy that is told of regime {regime}, found one "
+                "that is told of none"
             )
+        if regime >= belief_BR.shape[1]:  # bars that came later belong to none of them
+            _LOG.warning(
+                "cloning: phase %d keeps states whatever is believed: its regime is none of the %d "
+                "that the policy is told of",
+                experience.phase,
+                belief_BR.shape[1],
+            )
+            return order
         enough = belief_BR[:, regime].cpu() > least
         chosen = order[enough[order]]
         if not len(chosen):

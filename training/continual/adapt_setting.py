@@ -261,12 +261,9 @@ def plan_parts(origin: TrainConfig, task: DataTask, parts: Sequence[Part]) -> Pl
         stretch = cut(number, part.rows, part.holdout, 0, gap_between(origin))
         names = {regime.name for regime in plan.regimes}
         name = _name(prepared, part.rows.start, names)
-        plan = replace(
-            plan,
-            regimes=(*plan.regimes, DataRegime(name, prepared.market, trading, [stretch])),
-            phases=(*plan.phases, Phase(number, len(plan.regimes))),
-            opening=(*plan.opening, *_opening(prepared, part, stretch)),
-        )
+        regime = DataRegime(name, prepared.market, trading, [stretch])
+        plan = plan.with_regime(regime, len(task.beliefs.columns))
+        plan = replace(plan, opening=(*plan.opening, *_opening(prepared, part, stretch)))
     return plan
 
 

@@ -36,6 +36,8 @@ from training.tasks.data import DataTask
 from training.tasks.task import Task
 
 Array = NDArray[np.float64]
+_OF_DETECTOR = "regime "
+"""Names of a detector's regimes begin so; its column in the belief follows."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,7 @@ def data_plan(
         phases=tuple(Phase(n, order.index(name)) for n, name in enumerate(names)),
         known=False,
         mixed=True,
+        numbers=_columns(order) if isinstance(phases, DetectorPhases) else None,
         opening=_opening(phases, prepared, stretches, names),
     )
 
@@ -303,13 +306,18 @@ def _between_changes(
             f"{train.size:,} bars of the training span, found none"
         )
     starts = [0, *cuts]
-    names = [f"regime {likeliest_T[start]}" for start in starts]
+    names = [f"{_OF_DETECTOR}{likeliest_T[start]}" for start in starts]
     bounds = [train.start + start for start in [*starts, train.size]]
     rows = [Rows(a, b) for a, b in pairwise(bounds)]
     final = cut(0, rows[-1], phases.holdout, 0, gap_between(config))
     if len(rows) > 2 and lacks(final, length):
         rows, names = rows[:-1], names[:-1]
     return rows, names
+
+
+def _columns(names: Sequence[str]) -> tuple[int, ...]:
+    """Columns of a detector's regimes in its belief, from their names."""
+    return tuple(int(name.removeprefix(_OF_DETECTOR)) for name in names)
 
 
 def gap_between(config: TrainConfig) -> int:

@@ -107,6 +107,9 @@ class Plan:
     """Whether the agent is told which regime it is in."""
     mixed: bool
     """Whether several regimes take turns within a phase."""
+    numbers: tuple[int, ...] | None = None
+    """What remedies call each regime: its column in what agents are told of regimes. None = nothing
+    is told of these regimes, they are counted."""
     opening: tuple[str, ...] = ()
     """What there is to say of the phases before they are learned, in lines."""
 
@@ -114,6 +117,27 @@ class Plan:
     def played(self) -> tuple[int, ...]:
         """Regimes of all phases, each once, in the order of their first one."""
         return tuple(dict.fromkeys(phase.regime for phase in self.phases))
+
+    def number(self, phase: Phase) -> int:
+        """What remedies call the regime of a phase."""
+        return phase.regime if self.numbers is None else self.numbers[phase.regime]
+
+    def with_regime(self, regime: Regime, columns: int) -> "Plan":
+        """The plan with one more phase, of a regime that agents are told nothing of.
+
+        Args:
+            regime: the new phase's.
+            columns: how many regimes agents are told of.
+        """
+        numbers = self.numbers
+        if numbers is not None:
+            numbers = (*numbers, max(columns, *(number + 1 for number in numbers)))
+        return replace(
+            self,
+            regimes=(*self.regimes, regime),
+            phases=(*self.phases, Phase(len(self.phases), len(self.regimes))),
+            numbers=numbers,
+        )
 
     def joint(self) -> "Plan":
         """The plan with one phase, in which all its regimes are played at once."""
@@ -260,4 +284,5 @@ def _market_plan(config: TrainConfig, phases: RegimePhases) -> Plan:
         phases=tuple(Phase(number, regime) for number, regime in enumerate(order * phases.cycles)),
         known=world.regime == "known",
         mixed=phases.mixing == "mixed",
+        numbers=tuple(range(count)),
     )

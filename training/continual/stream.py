@@ -19,7 +19,12 @@ from pathlib import Path
 import torch
 from stable_baselines3.common.logger import Logger
 
-from agents.continual.config import GrowConfig, PackNetConfig, RehearsalConfig
+from agents.continual.config import (
+    CloningConfig,
+    GrowConfig,
+    PackNetConfig,
+    RehearsalConfig,
+)
 from agents.continual.plasticity import plasticity
 from agents.continual.protocol import Experience, States
 from agents.continual.rehearsal import shared_lanes
@@ -38,6 +43,7 @@ from training.continual.states import collect_states, function_of, rollout_state
 from training.continual.updates import REGISTRY, GatedPhase, last_champion, read_decisions
 from training.errors import ConfigError
 from training.learning import learner_text
+from training.sb3.option_config import OptionAgentConfig
 from training.sb3.option_ppo import OptionPPO
 from training.sb3.ppo import MarketPPO
 from training.sb3.snapshot import capture, check_fits, load_continual, load_optimizers, restore
@@ -105,6 +111,12 @@ class Stream:
                 )
             if isinstance(remedy, GrowConfig):
                 self._require_options(remedy)
+            if isinstance(remedy, CloningConfig) and remedy.belief and self.plan.numbers is None:
+                raise ConfigError(
+                    "continual.remedies: cloning.belief: expected 0 where phases are no regimes "
+                    "that the agent is told of (those of a calendar are not the detector's), "
+                    f"found {remedy.belief:g}"
+                )
 
     def _require_feasible(self, gate: GateConfig) -> None:
         """Refuse a gate that rejects a policy which is exactly as good, on noiseless episodes."""
@@ -121,11 +133,20 @@ class Stream:
 
     def _require_options(self, config: GrowConfig) -> None:
         """Go through the phases with a learner that is thrown away."""
+        agent = self._config.agent
+        if self.plan.numbers is None and isinstance(agent, OptionAgentConfig):
+            kind = agent.meta_controller.controller.kind
+            if self._task.beliefs.columns and kind != "free":
+                raise ConfigError(
+                    "continual.remedies: grow: expected a controller that is told nothing of "
+                    "regimes (kind=free) where phases are not those of a detector, or the option "
+                    f"that learns is not the one that acts, found {kind}"
+                )
         model = self._built(self.plan.phases[0], self._lanes(self.plan.phases[0]), self._seed)
         try:
             grow = Remedies([config], function_of(model, self._task.beliefs))
             for phase in self.plan.phases:
-                grow.begin(phase.number, phase.regime)
+                grow.begin(phase.number, self.plan.number(phase))
         except ValueError as error:
             raise ConfigError(f"continual.remedies: {error}") from error
 
@@ -193,7 +214,7 @@ class Stream:
         latest = store.latest()
         if latest is not None:
             restore(model, load(latest, configuration=self._text))
-        remedies.begin(phase.number, phase.regime)
+        remedies.begin(phase.number, self.plan.number(phase))
         gate = self._continual.gate
         updates = None if gate is None else self._updates(phase, model, gate)
         with follow(phase, model.num_timesteps) as watch:
@@ -310,7 +331,9 @@ class Stream:
             generator = torch.Generator().manual_seed(
                 derived_seed(self._seed, "consolidate", phase.number)
             )
-            remedies.consolidate(Experience(phase.number, phase.regime, states, generator))
+            remedies.consolidate(
+                Experience(phase.number, self.plan.number(phase), states, generator)
+            )
         snapshot = capture(model, self._files)
         if gate is not None:
             champion = last_champion(self.phase_folder(phase), self._text)

@@ -241,13 +241,21 @@ def test_few_believed_states_are_told(caplog: pytest.LogCaptureFixture) -> None:
     ("told", "regime", "least", "message"),
     [
         (True, 0, 0.9999, "found none of 40"),
-        (False, 0, 0.5, "found beliefs about 0 regimes"),
-        (True, 7, 0.5, "found beliefs about 4 regimes"),
+        (False, 0, 0.5, "found one that is told of none"),
     ],
 )
 def test_states_that_cannot_be_chosen(told: bool, regime: int, least: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         learned(regime, function=flat(told=told), belief=least)
+
+
+def test_bars_of_no_regime_are_kept_whatever_is_believed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        kept = learned(7, belief=0.9999).state()
+    assert len(kept["7/states/account"]) == 40
+    assert "none of the 4 that the policy is told of" in caplog.text
 
 
 def test_a_phase_without_states() -> None:

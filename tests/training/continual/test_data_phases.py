@@ -33,6 +33,7 @@ from training.continual.config import (
     GateConfig,
 )
 from training.continual.data_phases import DataRegime, Stretch, changes
+from training.continual.job import open_stream
 from training.continual.phases import Phase, Plan, open_plan
 from training.continual.stream import Stream
 from training.errors import ConfigError
@@ -398,6 +399,36 @@ def test_a_gate_must_know_that_episodes_overlap(task: DataTask) -> None:
     assert plan_of(task, gated(63.0, 256)).regimes
     assert plan_of(task, gated(None, 256)).regimes
     assert plan_of(task, gated(1.0, 2)).regimes, "two episodes of a regime need not overlap"
+
+
+def test_remedies_call_regimes_by_the_detectors_columns(detected: DataTask) -> None:
+    plan = plan_of(detected)
+    numbers = [plan.number(phase) for phase in plan.phases]
+    names = [plan.regimes[phase.regime].name for phase in plan.phases]
+    assert names == [f"regime {number}" for number in numbers]
+    assert numbers[0] != plan.phases[0].regime, "or counting would do as well"
+    later = plan.with_regime(plan.regimes[0], 3).with_regime(plan.regimes[0], 3)
+    assert [later.number(phase) for phase in later.phases[-2:]] == [3, 4]
+    assert len({later.number(phase) for phase in later.phases}) == len(later.regimes)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "agent", "message"),
+    [
+        ("{kind: cloning, belief: 0.8}", "ppo", "cloning.belief: expected 0 where phases"),
+        ("{kind: grow}", "options", "grow: expected a controller that is told nothing"),
+    ],
+)
+def test_the_calendars_phases_are_not_the_detectors_regimes(
+    remedy: str, agent: str, message: str, tmp_path: Path
+) -> None:
+    words = ["continual=calendar", "regime=rule", f"agent={agent}"]
+    config = configuration(*words, f"continual.remedies=[{remedy}]")
+    assert config.continual is not None
+    task = DataTask(config)
+    stream = open_stream(config, plan_of(task), task, 0, tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        stream.check()
 
 
 def test_the_opening_tells_of_spans_and_of_what_never_returns(task: DataTask) -> None:
