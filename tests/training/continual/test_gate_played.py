@@ -90,6 +90,25 @@ def gated(finished: Path, tmp_path: Path) -> tuple[GatedPhase, MarketPPO, Snapsh
     return updates, model, champion, judge
 
 
+def test_candidate_champion_and_golden_policy_are_played_as_themselves(
+    gated: tuple[GatedPhase, MarketPPO, Snapshot, Judge],
+) -> None:
+    updates, model, champion, judge = gated
+    assert model.remedy is not None
+    changed = {name: tensor + 1 for name, tensor in model.remedy.state().items()}
+    model.remedy.load_state(changed)
+    found = updates._played(0, champion, [0, 1], finite=True)
+    assert [found[n].candidate_E.tolist() for n in (0, 1)] == [[3.0] * EPISODES] * 2
+    assert [found[n].champion_E.tolist() for n in (0, 1)] == [[1.0] * EPISODES] * 2
+    assert found[0].golden_E is not None
+    assert found[0].golden_E.tolist() == [2.0] * EPISODES
+    # A golden policy was kept as it was played: no remedy changes it again.
+    assert [judge.remedied[value] for value in (3.0, 1.0, 2.0)] == [True, True, False]
+    assert mark(model) == 3.0
+    assert model.remedy is not None
+    assert all(torch.equal(t, changed[name]) for name, t in model.remedy.state().items())
+
+
 def test_every_update_has_episodes_of_its_own(
     gated: tuple[GatedPhase, MarketPPO, Snapshot, Judge],
 ) -> None:
