@@ -44,6 +44,11 @@ def verdict_of(records: Sequence[StreamRecord], found: Mapping[str, Interval]) -
     if record.together:
         return f"Learning {regimes} regimes at once, the agent {_earns(record, average)} {over}."
     after = "After one phase" if phases == 1 else f"After {phases} phases"
+    if _untouched(records):
+        return (
+            f"{after} the agent is what it was before training, for the gate accepted no update; "
+            f"it {_earns(record, average)} {over}."
+        )
     told = f"{after} the agent {_earns(record, average)} {over}"
     return f"{told}; {loss_words(found['degradation'])}." if regimes > 1 else f"{told}."
 
@@ -73,18 +78,34 @@ def evidence_of(records: Sequence[StreamRecord], found: Mapping[str, Interval]) 
     level = found["average_performance"].level
     interval = "" if count == 1 else f", {level:.0%} bootstrap interval over seeds"
     unit = "shares of the optimum" if record.gain_J is not None else "rewards a bar"
-    told = f"Scores S are {unit}; {seeds}{interval}."
-    if len(record.order) == 1:
+    told = " ".join([f"Scores S are {unit}; {seeds}{interval}.", *_gated(records)])
+    if len(record.order) == 1 or _untouched(records):
         return told
     learned = number(found["learned"].estimate, _digits(record))
     conflict = found["conflict"].estimate
     told += f" When a regime was last learned, S was {learned} on average"
     if math.isfinite(conflict):
         told += (
-            f"; a specialist of the first regime falls to {number(conflict, _digits(record))} in "
+            f"; a specialist of the first regime comes to {number(conflict, _digits(record))} in "
             "another one"
         )
     return told + "."
+
+
+def _untouched(records: Sequence[StreamRecord]) -> bool:
+    """Whether a gate has judged every seed's updates and accepted none."""
+    return all(
+        record.decisions and not any(each.accepted for each in record.decisions)
+        for record in records
+    )
+
+
+def _gated(records: Sequence[StreamRecord]) -> Iterator[str]:
+    """How many updates the gate accepted: a loss is small where few passed."""
+    decisions = [each for record in records for each in record.decisions]
+    if decisions:
+        accepted = sum(each.accepted for each in decisions)
+        yield f"The gate accepted {accepted} of {len(decisions)} updates."
 
 
 def notes_of(records: Sequence[StreamRecord], found: Mapping[str, Interval]) -> Iterator[str]:

@@ -304,9 +304,13 @@ def _evidence(row: Mapping[str, Any]) -> str:
     told = str(row.get("regime", "regime not named"))
     if "against" in row:
         told += f", against {row['against']}"
-    figures = [
-        f"{word} {number(float(row[name]), 4)}"
+    values = {
+        word: float(row[name])
         for name, word in (("estimate", "difference"), ("low", "at least"), ("margin", "tolerated"))
         if isinstance(row.get(name), int | float) or row.get(name) in _WORDS
-    ]
+    }
+    # Rewards a bar are small: as many digits as show three figures of the largest.
+    size = max((abs(value) for value in values.values() if math.isfinite(value)), default=0.0)
+    digits = max(4, 2 - math.floor(math.log10(size))) if size > 0.0 else 4
+    figures = [f"{word} {number(value, digits)}" for word, value in values.items()]
     return f"{told}: {', '.join(figures)}" if figures else told

@@ -33,6 +33,7 @@ DECISION = GateDecision(
     evidence=(
         {"regime": "calm", "against": "golden", "estimate": -0.1, "low": "-Infinity"},
         {"regime": "rally & bust", "margin": "not a number"},
+        {"regime": "calm", "against": "champion", "estimate": -2.58e-6, "margin": 1.508e-4},
     ),
 )
 INPUTS = ContinualInputs(
@@ -96,6 +97,8 @@ def test_decisions_of_the_gate_are_shown(document: str) -> None:
     assert "a loss of 0.05 to the champion is lost" in document
     assert "calm, against golden: difference \N{MINUS SIGN}0.1000, at least \N{EN DASH}" in document
     assert "rally &amp; bust</span>" in document
+    small = "calm, against champion: difference \N{MINUS SIGN}0.000003, tolerated 0.000151"
+    assert small in document
 
 
 def test_same_inputs_same_bytes(found: ContinualEvaluation, document: str, tmp_path: Path) -> None:

@@ -18,7 +18,12 @@ from evaluation.continual_figures import (
     seed_interval,
 )
 from evaluation.continual_metrics import own_scores
-from evaluation.continual_result import ContinualEvaluation, References, StreamRecord
+from evaluation.continual_result import (
+    ContinualEvaluation,
+    GateDecision,
+    References,
+    StreamRecord,
+)
 from evaluation.continual_words import loss_words
 from evaluation.optimality_statistics import iqm, iqm_interval
 from tests.evaluation.continual_streams import (
@@ -231,13 +236,28 @@ def test_the_verdict_tells_score_and_loss() -> None:
     assert found.verdict.startswith("After 6 phases the agent earns 0.80 [0.")
     assert "of the optimum on average over 3 regimes; of what it had learned" in found.verdict
     assert "has lost 16." in found.verdict
-    assert "S was 0.90 on average; a specialist of the first regime falls to" in found.evidence
+    assert "S was 0.90 on average; a specialist of the first regime comes to" in found.evidence
     bad = judged(replace(record(), ratio_IJ=-np.ones((6, 3))))
     assert "does worse than doing nothing" in bad.verdict
     assert "nothing of earlier regimes that could be lost" in bad.verdict
     assert judged(joint(), joint(1)).verdict.startswith("Learning 3 regimes at once, the agent")
     assert "a bar more than doing nothing" in judged(gains()).verdict
     assert "earns 0.0000795 a bar" in judged(gains()).verdict
+
+
+def test_the_verdict_says_where_the_gate_kept_the_agent_from_learning() -> None:
+    no = GateDecision(phase=1, accepted=False, reasons=("a loss is not ruled out",))
+    yes = GateDecision(phase=0, accepted=True)
+    none, some = replace(record(), decisions=(no, no)), replace(record(1), decisions=(yes, no))
+    kept = judged(none)
+    assert "is what it was before training, for the gate accepted no update; it" in kept.verdict
+    assert "lost" not in kept.verdict
+    assert "The gate accepted 0 of 2 updates." in kept.evidence
+    assert "was last learned" not in kept.evidence
+    mixed = judged(none, some)
+    assert "before training" not in mixed.verdict
+    assert "The gate accepted 1 of 4 updates. When a regime was" in mixed.evidence
+    assert "gate" not in judged(record()).verdict + judged(record()).evidence
 
 
 @pytest.mark.parametrize(
