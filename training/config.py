@@ -21,7 +21,7 @@ from features.pipeline import FeatureConfig
 from markets.sources.config import DataConfig
 from markets.splits import SplitConfig
 from regimes.config import OracleRegime, RegimeConfig
-from training.continual.config import ContinualConfig
+from training.continual.config import CalendarPhases, ContinualConfig, DetectorPhases
 from training.errors import ConfigError, describe_faults
 from training.runtime import Device
 from training.sb3.option_config import OptionAgentConfig
@@ -137,6 +137,17 @@ class TrainConfig:
             raise ValueError(
                 f"expected market, or all of {', '.join(RECORDED)}; found no market and no "
                 f"{', '.join(absent)}"
+            )
+        phases = None if self.continual is None else self.continual.phases
+        if (
+            self.market is not None
+            and given
+            and isinstance(phases, CalendarPhases | DetectorPhases)
+        ):
+            # Their groups set the episodes of recorded data, of which the user has said nothing.
+            raise ValueError(
+                "continual.phases.kind: expected regimes on a synthetic market, found "
+                f"{phases.kind}"
             )
         if self.market is not None and given:
             raise ValueError(

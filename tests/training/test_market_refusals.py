@@ -54,3 +54,16 @@ def test_a_lower_bound_is_announced() -> None:
 def test_faults_name_the_keys_of_the_user(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config("market=ornstein_uhlenbeck", override)
+
+
+@pytest.mark.parametrize("group", ["calendar", "detector"])
+def test_phases_of_recorded_data_are_refused_by_their_own_name(group: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^continual\.phases\.kind: .* synthetic market, found {group}$"
+    ):
+        config("market=garleanu_pedersen", f"continual={group}")
+
+
+def test_borders_that_do_not_ascend_are_told_as_dates() -> None:
+    with pytest.raises(ConfigError, match=r"ascending dates, found 2005-01-03, 2002-10-10$"):
+        config("continual=calendar", "continual.phases.borders=[2005-01-03, 2002-10-10]")

@@ -46,7 +46,8 @@ class CalendarPhases:
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if list(self.borders) != sorted(set(self.borders)):
-            raise ValueError(f"borders: expected ascending dates, found {self.borders}")
+            found = ", ".join(map(str, self.borders))
+            raise ValueError(f"borders: expected ascending dates, found {found}")
         if self.names and len(self.names) != len(self.borders) + 1:
             raise ValueError(
                 f"names: expected {len(self.borders) + 1}, one for each phase, found "
