@@ -49,7 +49,8 @@ def forgetting_figure(problems: Mapping[str, Mapping[str, ContinualEvaluation]])
         _follow(panels[0, column], arms)
         _compare(panels[1, column], arms)
     panels[0, 0].set_ylabel("S in regime 0")
-    panels[0, -1].legend(frameon=False, fontsize=7.5, loc="lower right")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, ncols=5, loc="outside upper center")
     return figure
 
 
@@ -96,7 +97,7 @@ def _compare(axes: Axes, arms: Mapping[str, ContinualEvaluation]) -> None:
     axes.invert_yaxis()
     axes.set_xlim(_LEAST - 0.03, 1.05)
     axes.grid(visible=True, axis="x")
-    axes.set_xlabel("final S: mean of the regimes (dot, 95 %), each regime (ticks); dashed: joint")
+    axes.set_xlabel("final S: mean (dot, 95 %), each regime (ticks); dashed: joint")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.bootstrap import Interval
 from evaluation.continual_result import ContinualEvaluation, StreamRecord
-from experiments.forgetting.arms import ARMS, PROBLEMS, STEPS, TITLES
+from experiments.forgetting.arms import ARMS, GATED, MIXED, PROBLEMS, STEPS, TITLES
 from experiments.forgetting.run import RESULTS
 from experiments.options_vs_flat.journal import Journal, Row, chosen
 from experiments.options_vs_flat.statistics import markdown, paired
@@ -136,6 +136,17 @@ def mixed_verdict(found: dict[str, ContinualEvaluation]) -> list[str]:
     return lines
 
 
+def gate_verdict(rows: Sequence[Row], problem: str) -> list[str]:
+    """What the gate has let pass."""
+    lines = []
+    for arm in ARMS:
+        mine = chosen(rows, problem=problem, arm=arm, steps=STEPS[problem])
+        decisions = [each for row in mine for phase in row["accepted"] for each in phase]
+        if decisions:
+            lines.append(f"{arm}: {sum(decisions)} of {len(decisions)} updates accepted.")
+    return lines
+
+
 def main() -> None:
     """Print every table that there are results for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -146,7 +157,11 @@ def main() -> None:
         if not found:
             continue
         print(f"**{TITLES[problem]}**\n\n{table(found)}\n")
-        for line in known_verdict(found) if problem.endswith("known") else mixed_verdict(found):
+        lines = mixed_verdict(found) if problem in MIXED else []
+        if problem.startswith(("gp known", "ou known")):
+            lines = known_verdict(found)
+        lines += gate_verdict(rows, problem) if problem in GATED else []
+        for line in lines:
             print(f"- {line}")
         print()
 

@@ -156,9 +156,10 @@ def test_the_proximal_step_to_the_digit() -> None:
     """(theta + rate Lambda F a) / (1 + rate Lambda F), also when rate and importance change."""
     function = Linear()
     quadratic = Quadratic("ewc", function, ("trunk",))
-    for turn, weight in enumerate((0.3, 0.3, 20.0, 20.0)):
+    for turn, weight in enumerate((0.3, 0.3, 20.0, 20.0, 0.1, 5.0)):
         place(function, 10 + turn)
-        quadratic.add(importance_of(function, 20 + turn))
+        if turn < 4:
+            quadratic.add(importance_of(function, 20 + turn))
         before = place(function, 30 + turn)
         quadratic.pull(weight)
         for name in NAMES:
