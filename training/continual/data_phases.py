@@ -237,7 +237,7 @@ def data_plan(
         known=False,
         mixed=True,
         numbers=_columns(order) if isinstance(phases, DetectorPhases) else None,
-        opening=_opening(phases, prepared, stretches, names),
+        opening=(*_opening(phases, prepared, stretches, names), *_of_gate(continual)),
     )
 
 
@@ -374,6 +374,17 @@ def _require_blocks(continual: ContinualConfig, regimes: Sequence[DataRegime]) -
                 f"{overlap:.4g}, as {len(regime.starts(acceptance.episodes)):,} held-out episodes "
                 f"of {regime.name} overlap so much, found {acceptance.block:g}"
             )
+
+
+def _of_gate(continual: ContinualConfig) -> tuple[str, ...]:
+    """What a gate without a floor lets pass on recorded data, where agents may earn nothing."""
+    if continual.gate is None or continual.gate.acceptance.floor > 0.0:
+        return ()
+    share = "a share of what the champion earns more than cash: of one that earns nothing more"
+    return (
+        f"gate    tolerates {share} (as at first) only a sure gain passes",
+        "gate    a loss of log growth a bar besides: continual.gate.acceptance.floor=0.0001",
+    )
 
 
 def _opening(

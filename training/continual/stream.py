@@ -102,21 +102,43 @@ class Stream:
         self._learner(self.plan.phases[0])
         for phase in self.plan.phases:
             self._lanes(phase)
-        regimes = len(self.plan.played)
         for remedy in self._continual.remedies:
-            if isinstance(remedy, PackNetConfig) and remedy.phases < regimes:
-                raise ConfigError(
-                    f"continual.remedies: packnet.phases: expected at least {regimes}, one for "
-                    f"each regime of the stream, found {remedy.phases}"
-                )
+            if isinstance(remedy, PackNetConfig):
+                self._require_told(remedy)
             if isinstance(remedy, GrowConfig):
                 self._require_options(remedy)
-            if isinstance(remedy, CloningConfig) and remedy.belief and self.plan.numbers is None:
-                raise ConfigError(
-                    "continual.remedies: cloning.belief: expected 0 where phases are no regimes "
-                    "that the agent is told of (those of a calendar are not the detector's), "
-                    f"found {remedy.belief:g}"
-                )
+            if isinstance(remedy, CloningConfig) and remedy.belief:
+                self._require_belief(remedy)
+
+    def _require_told(self, config: PackNetConfig) -> None:
+        """Refuse shares of a network that nobody can choose among."""
+        regimes = len(self.plan.played)
+        if config.phases < regimes:
+            raise ConfigError(
+                f"continual.remedies: packnet.phases: expected at least {regimes}, one for each "
+                f"regime of the stream, found {config.phases}"
+            )
+        if not self.plan.known:
+            raise ConfigError(
+                "continual.remedies: packnet: expected an agent that is told which regime it is in "
+                "(a market with market.world.regime=known), as it plays each with a share of the "
+                "network of its own, found one that is not"
+            )
+
+    def _require_belief(self, config: CloningConfig) -> None:
+        """Refuse states that are chosen by a belief which nobody has."""
+        if self.plan.numbers is None:
+            raise ConfigError(
+                "continual.remedies: cloning.belief: expected 0 where phases are no regimes that "
+                "the agent is told of (those of a calendar are not the detector's), found "
+                f"{config.belief:g}"
+            )
+        if not self._task.beliefs.columns:
+            raise ConfigError(
+                "continual.remedies: cloning.belief: expected 0 where nothing is known of regimes "
+                "(a belief comes by regime=hmm, or by market.world.regime=belief), found "
+                f"{config.belief:g}"
+            )
 
     def _require_feasible(self, gate: GateConfig) -> None:
         """Refuse a gate that rejects a policy which is exactly as good, on noiseless episodes."""

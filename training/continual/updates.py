@@ -162,6 +162,11 @@ class GatedPhase:
             # Told before it is decided: a kill in between repeats it, at a step that is known then.
             watch.log(_figures(decision), model.num_timesteps + rejected)
             write_decisions(self._folder, [*decisions, decision])
+            if not decision.accepted:
+                reasons = "; ".join(decision.reasons)
+                _LOG.warning(
+                    "phase %d, update %d: rejected: %s", self._phase.number, number, reasons
+                )
             shutil.rmtree(self._folder / f"update-{number:03d}", ignore_errors=True)
 
     # -- an update ----------------------------------------------------------------------------

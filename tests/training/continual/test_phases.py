@@ -161,6 +161,16 @@ def small(*words: str, **continual: Any) -> TrainConfig:
             r"continual\.remedies: packnet\.phases: expected at least 3, .* found 2",
         ),
         (
+            lambda: small("market.world.regime=hidden",
+                          remedies=[{"kind": "packnet", "phases": 3}]),
+            r"continual\.remedies: packnet: expected an agent that is told which regime",
+        ),
+        (
+            lambda: small("market.world.regime=hidden",
+                          remedies=[{"kind": "cloning", "belief": 0.8}]),
+            r"cloning\.belief: expected 0 where nothing is known of regimes .*, found 0\.8",
+        ),
+        (
             lambda: small(remedies=[{"kind": "grow"}]),
             r"continual\.remedies: grow: expected a policy of options",
         ),
@@ -174,7 +184,8 @@ def small(*words: str, **continual: Any) -> TrainConfig:
             r"continual\.remedies: .*l2",
         ),
     ],
-    ids=["rehearsal", "packnet", "grow flat", "grow too few", "twice"],
+    ids=["rehearsal", "packnet", "packnet hidden", "cloning hidden", "grow flat", "grow too few",
+         "twice"],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_anything_is_learned(
     config: Callable[[], TrainConfig], message: str, tmp_path: Path
