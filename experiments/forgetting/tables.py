@@ -68,10 +68,12 @@ def evaluations(rows: Sequence[Row], problem: str) -> dict[str, ContinualEvaluat
 
 
 def told(interval: Interval, digits: int = 3) -> str:
-    """A figure with its interval; nothing where it is undefined."""
+    """A figure with its interval if it has one; nothing where it is undefined."""
     if not math.isfinite(interval.estimate):
         return ""
     numbers = [f"{n:.{digits}f}" for n in (interval.estimate, interval.low, interval.high)]
+    if not math.isfinite(interval.low) or not math.isfinite(interval.high):
+        return numbers[0]
     return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
