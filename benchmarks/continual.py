@@ -11,8 +11,6 @@ Memory is what a remedy keeps after one phase, in multiples of the policy.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 import timeit
@@ -22,6 +20,7 @@ from typing import Any, Final
 
 from benchmarks.machine import provenance
 from benchmarks.record import RESULTS, spread, write
+from benchmarks.worker import measured
 
 HERE = Path(__file__).resolve().parent
 PHASE: Final = 300_000
@@ -145,19 +144,8 @@ def _seconds(function: Callable[[], object]) -> float:
 def measure(agent: str, steps: int) -> dict[str, float]:
     """Figures of an agent, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.continual", "--worker", agent]
-    variables = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "NUMBA")}
-    done = subprocess.run(
-        [*command, "--steps", str(steps)],
-        cwd=HERE.parent,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{agent} failed:\n{done.stderr[-2_000:]}")
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    found: dict[str, float] = measured([*command, "--steps", str(steps)], agent)
+    return found
 
 
 def main() -> None:

@@ -14,8 +14,6 @@ turn. `act` is the policy that evaluation plays, for which the market is encoded
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ import numpy as np
 
 from benchmarks.machine import provenance
 from benchmarks.record import RESULTS, spread, write
+from benchmarks.worker import measured
 
 HERE = Path(__file__).resolve().parent
 OPTIONS = 4
@@ -118,19 +117,8 @@ def clocks() -> np.ndarray:
 def measure_training(market: str, steps: int) -> dict[str, dict[str, float]]:
     """Figures of every agent on a market, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.options", "--worker", market]
-    variables = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "NUMBA")}
-    done = subprocess.run(
-        [*command, "--steps", str(steps)],
-        cwd=HERE.parent,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{market} failed:\n{done.stderr[-2_000:]}")
-    result: dict[str, dict[str, float]] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    found: dict[str, dict[str, float]] = measured([*command, "--steps", str(steps)], market)
+    return found
 
 
 def training(rounds: int, steps: int) -> dict[str, dict[str, Any]]:

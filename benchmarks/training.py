@@ -20,9 +20,7 @@ FinRL's leg runs in FinRL's own virtual environment; `benchmarks.finrl_leg` says
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +30,7 @@ from typing import Any
 from benchmarks.machine import provenance
 from benchmarks.peers.setup import PeerError, versions_of
 from benchmarks.record import RESULTS, spread, write
+from benchmarks.worker import measured
 
 HERE = Path(__file__).resolve().parent
 NUM_ENVS, STEPS, MINIBATCH, EPOCHS, WINDOW = 256, 128, 8192, 4, 10
@@ -204,19 +203,8 @@ def measure(leg: str, threads: int, rollouts: int) -> dict[str, Any]:
     own = [sys.executable, "-m", "benchmarks.training", "--worker", leg]
     command = list(EXTERNAL.get(leg, own))
     command += ["--threads", str(threads), "--rollouts", str(rollouts)]
-    variables = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "NUMBA")}
-    done = subprocess.run(
-        command,
-        cwd=HERE.parent,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"leg '{leg}' failed:\n{done.stderr[-2_000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    found: dict[str, Any] = measured(command, f"leg '{leg}'", threads=threads)
+    return found
 
 
 def measure_finrl(threads: int, rollouts: int) -> dict[str, Any]:
