@@ -163,9 +163,13 @@ class GatedPhase:
             watch.log(_figures(decision), model.num_timesteps + rejected)
             write_decisions(self._folder, [*decisions, decision])
             if not decision.accepted:
-                reasons = "; ".join(decision.reasons)
                 _LOG.warning(
-                    "phase %d, update %d: rejected: %s", self._phase.number, number, reasons
+                    "phase %d, update %d: rejected for %d reasons (%s), the first: %s",
+                    self._phase.number,
+                    number,
+                    len(decision.reasons),
+                    DECISIONS,
+                    decision.reasons[0],
                 )
             shutil.rmtree(self._folder / f"update-{number:03d}", ignore_errors=True)
 
