@@ -22,12 +22,11 @@ from training.config import TrainConfig
 from training.continual.phases import Phase, Plan
 from training.continual.references import Reference, read_references
 from training.continual.stream import SCORES
+from training.continual.updates import DECISIONS
 from training.record import RunRecord
 from training.tasks.task import Result, Task
 from training.tracking.journal import FILE_NAME, first_metrics, read_journal
 
-DECISIONS = "decisions.jsonl"
-"""File of a phase with the decisions of the acceptance gate, one JSON object a line."""
 _CURVE, _PLASTICITY = "curve/", "plasticity/"
 _NEEDED = ("phase", "regime", "regimes", "steps", "ratio", "nothing", "best", "stored_floats")
 

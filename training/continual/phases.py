@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.continual.protocol import Remedy, Tensors
 from agents.policy import Policy
 from envs.joined import JoinedSimulator
 from envs.simulator import Simulator
@@ -121,6 +122,15 @@ class Plan:
     def number(self, phase: Phase) -> int:
         """What remedies call the regime of a phase."""
         return phase.regime if self.numbers is None else self.numbers[phase.regime]
+
+    def played_as(self, remedy: Remedy | None, regime: int) -> Tensors:
+        """What differs in a policy when it plays a regime that its agent is told of.
+
+        Args:
+            remedy: what keeps earlier phases; None = nothing.
+            regime: number of the regime.
+        """
+        return {} if remedy is None or not self.known else remedy.played_as(regime)
 
     def with_regime(self, regime: Regime, columns: int) -> "Plan":
         """The plan with one more phase, of a regime that agents are told nothing of.

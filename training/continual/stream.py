@@ -434,8 +434,7 @@ class Stream:
         """
         found, plan = {}, plan or self.plan
         for number in regimes:
-            remedy = model.remedy if self.plan.known else None
-            with replaced(model, {} if remedy is None else remedy.played_as(number)):
+            with replaced(model, self.plan.played_as(model.remedy, number)):
                 policy = policy_of(model)
                 found[number] = plan.regimes[number].judge(policy, seed=seed, episodes=episodes)
         return found

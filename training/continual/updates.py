@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.continual.protocol import PolicyFunction, Tensors
+from agents.continual.protocol import PolicyFunction
 from evaluation.acceptance import Decision, Golden, Played, decide
 from markets.atomic import write_whole
 from training.callbacks import CheckpointCallback, Log, MetricWriter, Watch
@@ -253,10 +253,6 @@ class GatedPhase:
             for regime, before in champions.items()
         }
 
-    def _played_as(self, regime: int) -> Tensors:
-        remedy = self._model.remedy if self._plan.known else None
-        return {} if remedy is None else remedy.played_as(regime)
-
     def _crown(self, number: int, champion: Snapshot, played: Mapping[int, Played]) -> None:
         """Keep the accepted state, and what is the best accepted policy of each regime with it."""
         kept, registry = dict(extras(champion)), champion.files.get(REGISTRY, "{}")
@@ -279,7 +275,8 @@ class GatedPhase:
         )
         for regime in played:
             if golden.regimes[names[regime]].checkpoint == label:
-                state = {**self._model.policy.net.state_dict(), **self._played_as(regime)}
+                played_as = self._plan.played_as(self._model.remedy, regime)
+                state = {**self._model.policy.net.state_dict(), **played_as}
                 kept |= named_golden(regime, state)
         trailing = self._gate.acceptance.vitals.trailing
         kept |= more_peaks(champion, self._model.peaks, trailing)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.continual.law import ActionLaw
-from agents.continual.protocol import PolicyFunction, Tensors
+from agents.continual.protocol import PolicyFunction, States
 from evaluation.acceptance import Vitals
 from training.checkpoint import Snapshot
 from training.continual.champions import as_champion, explosions, kept_states
@@ -77,15 +77,16 @@ class VitalSigns:
         for regime, kept in kept_states(champion).items():
             states = {name: rows.to(device) for name, rows in kept.items()}
             with torch.no_grad():
-                after = _copied(self._function.law(self._played_as(regime), states))
+                after = self._law(regime, states)
                 with as_champion(self._model, champion):
-                    before = _copied(self._function.law(self._played_as(regime), states))
+                    before = self._law(regime, states)
             found[self._plan.regimes[regime].name] = (before, after)
         return found
 
-    def _played_as(self, regime: int) -> Tensors:
-        remedy = self._model.remedy if self._plan.known else None
-        return {} if remedy is None else remedy.played_as(regime)
+    def _law(self, regime: int, states: States) -> ActionLaw:
+        """Law of the learner as it is now, playing a regime."""
+        parameters = self._plan.played_as(self._model.remedy, regime)
+        return _copied(self._function.law(parameters, states))
 
     def _with_usage(self, vitals: Vitals) -> Vitals:
         """Who acted in the last rollout; how evenly, only where regimes take turns in a phase."""
