@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agents.policy import Policy, TorchPolicy
 from envs.joined import JoinedSimulator
 from envs.simulator import Simulator
@@ -89,24 +92,30 @@ def _require_map(agent: OptionAgentConfig, task: Task) -> None:
         raise ConfigError(f"agent.meta_controller.{error}") from error
 
 
-def policy_of(model: MarketPPO, execution: Execution | None = None) -> Policy:
+def policy_of(
+    model: MarketPPO,
+    execution: Execution | None = None,
+    features_TC: NDArray[np.float32] | None = None,
+) -> Policy:
     """What the learner has learned so far, on the whole market.
 
     Args:
         model: the learner.
         execution: how an agent of options acts; None = as it is trained (blended where it
             alternates; where one option acts at a time, drawn from a seeded generator).
+        features_TC: of another market, with the same columns; None = those that it learned on.
     """
+    features = model.vec_env.features if features_TC is None else features_TC
     space: Any = model.action_space
     low, high = getattr(space, "low", None), getattr(space, "high", None)
     if not isinstance(model, OptionPPO):
-        return TorchPolicy(model.policy.net, model.vec_env.features, low=low, high=high)
+        return TorchPolicy(model.policy.net, features, low=low, high=high)
     policy = model.policy
     trained: Mapping[str, Execution] = {"hard": "sampled"}
     mode = model.agent.meta_controller.execution.mode
     return HierarchicalPolicy(
         policy.network,
-        model.vec_env.features,
+        features,
         policy.beliefs,
         kind=policy.blend_kind,
         low=low,

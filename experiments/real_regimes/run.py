@@ -24,15 +24,13 @@ from hydra import compose, initialize_config_module
 from numpy.typing import NDArray
 from omegaconf import OmegaConf, open_dict
 
-from agents.policy import Policy, TorchPolicy
 from agents.rules import BuyAndHold, Cash, Rule
 from evaluation.backtest import backtest
 from evaluation.ledger import Ledger
 from experiments.options_vs_flat.journal import Journal, seeds_of, study_parser
 from experiments.real_regimes.arms import ARMS, RULES, STEPS, Arm, continual, words
 from experiments.real_regimes.streams import SERIES, Unseen, unseen
-from meta_controller.policy import HierarchicalPolicy
-from training.agents import build_learner
+from training.agents import build_learner, policy_of
 from training.callbacks import Watch
 from training.config import TrainConfig
 from training.continual.data_phases import DataRegime
@@ -41,8 +39,6 @@ from training.continual.phases import Phase, Plan, open_plan
 from training.continual.stream import SCORES
 from training.preparation import Prepared, prepare
 from training.runtime import limit_torch_threads
-from training.sb3.option_ppo import OptionPPO
-from training.sb3.ppo import MarketPPO
 from training.signals import StopRequest
 from training.tasks.data import DataTask
 
@@ -76,22 +72,6 @@ def bars_ahead(series: str) -> dict[str, Unseen]:
     """What a stream's last agents are judged on, which all arms share."""
     config = configuration(series, ARMS["fine-tuning"], STEPS)
     return unseen(config, prepared(series), series)
-
-
-def policy_on(model: MarketPPO, features_TC: NDArray[np.float32]) -> Policy:
-    """What a learner has learned, on another market of the same features."""
-    space: Any = model.action_space
-    if not isinstance(model, OptionPPO):
-        return TorchPolicy(model.policy.net, features_TC, low=space.low, high=space.high)
-    policy = model.policy
-    return HierarchicalPolicy(
-        policy.network,
-        features_TC,
-        policy.beliefs,
-        kind=policy.blend_kind,
-        low=space.low,
-        high=space.high,
-    )
 
 
 def learned_bars(plan: Plan, task: DataTask) -> list[DataRegime]:
@@ -153,7 +133,7 @@ def run(series: str, arm: Arm, steps: int, seed: int) -> dict[str, Any]:
     fitted = []
     for snapshot in kept:
         model.policy.net.load_state_dict(dict(snapshot.weights))
-        policy = policy_on(model, task.features)
+        policy = policy_of(model, features_TC=task.features)
         fitted.append([each.judge(policy, seed=0, episodes=episodes).ratio for each in known])
     return {
         "regimes": scores[0]["regimes"],
@@ -166,7 +146,7 @@ def run(series: str, arm: Arm, steps: int, seed: int) -> dict[str, Any]:
         **{
             name: told(
                 backtest(
-                    policy_on(model, ahead.market.features_TC),
+                    policy_of(model, features_TC=ahead.market.features_TC),
                     ahead.market,
                     task.trading,
                     ahead.rows,
